@@ -44,7 +44,6 @@ class Scope(StrEnum):
     DNC_READ = "dnc:read"
     DNC_WRITE = "dnc:write"
     DNC_DELETE = "dnc:delete"
-    CALL_READ = "call:read"
     CALL_WRITE = "call:write"
     ADMIN = "admin"
 
@@ -151,6 +150,7 @@ class Item:
     request_uuid: str | None = None
     recording_sha256: bytes | None = None
     transcript_sha256: bytes | None = None
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,5 @@
+"""`python -m nocall` is `nocall`."""
+
+from nocall.cli import main
+
+main()

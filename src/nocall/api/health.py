@@ -1,0 +1,60 @@
+"""Liveness, readiness, metrics and the documents about the service itself."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, get
+
+from nocall import follow, store
+from nocall.api import document, wire
+from nocall.api.envelope import reply
+from nocall.api.guard import SYSTEM, runtime_of
+from nocall.errors import DatabaseUnavailable, Unavailable
+
+
+@get("/health/live", **document.route(None, "Is the process alive?", wire.HealthReply))
+async def live(request: Request[Any, Any, Any]) -> Response[bytes]:
+    del request
+    return reply(_health("alive", {}))
+
+
+@get("/health/ready", **document.route(None, "May it take traffic?", wire.HealthReply, 503))
+async def ready(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Whether the database is reached and its migrations are this version's."""
+    runtime = runtime_of(request)
+    try:
+        async with runtime.database.transaction(SYSTEM) as tx:
+            version = await store.applied_version(tx)
+    except DatabaseUnavailable:
+        runtime.metrics.database_up.set(0)
+        raise
+    runtime.metrics.database_up.set(1)
+    if version != store.newest_version():
+        raise Unavailable(f"the database is at version {version}, not {store.newest_version()}")
+    return reply(_health("ready", {"databaseVersion": version}))
+
+
+@get("/metrics", media_type="text/plain; version=0.0.4; charset=utf-8")
+async def metrics(request: Request[Any, Any, Any]) -> bytes:
+    """Prometheus text. A database that does not answer is itself a figure, not a failure."""
+    runtime = runtime_of(request)
+    try:
+        async with runtime.database.transaction(SYSTEM) as tx:
+            runtime.metrics.mail_waiting.set(await follow.waiting_count(tx))
+        runtime.metrics.database_up.set(1)
+    except DatabaseUnavailable:
+        runtime.metrics.database_up.set(0)
+    return runtime.metrics.text()
+
+
+@get("/openapi.json", media_type="application/json")
+async def openapi(request: Request[Any, Any, Any]) -> bytes:
+    """The OpenAPI 3.1 document of every route."""
+    return msgspec.json.encode(request.app.state.document)
+
+
+def _health(message: str, data: dict[str, Any]) -> wire.HealthReply:
+    return wire.HealthReply(message=message, status=True, code=200, errorMessage="", data=data)
+
+
+ROUTES = (live, ready, metrics, openapi)

@@ -1,0 +1,39 @@
+"""What /metrics tells, in a registry of this process's own."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "nocall_http_requests",
+            "Requests answered",
+            ["method", "route", "code"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "nocall_http_request_seconds",
+            "Time from request to reply",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.verdicts = Counter(
+            "nocall_check_verdicts", "Numbers checked", ["verdict"], registry=self.registry
+        )
+        self.database_up = Gauge(
+            "nocall_database_up",
+            "Whether the last readiness probe reached the database",
+            registry=self.registry,
+        )
+        self.mail_waiting = Gauge(
+            "nocall_mail_waiting_entries",
+            "Ledger entries the mail follower has not passed yet",
+            registry=self.registry,
+        )
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,41 @@
+"""The readable page at /docs, made from the OpenAPI document; it needs no outside host."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+from litestar import Request, Response, get
+
+_FOLDER = Path(__file__).parent / "pages"
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_FOLDER),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["pretty"] = lambda value: msgspec.json.format(
+    msgspec.json.encode(value), indent=2
+).decode()
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@get("/docs")
+async def docs(request: Request[Any, Any, Any]) -> Response[str]:
+    page = _TEMPLATES.get_template("docs.html").render(document=request.app.state.document)
+    return Response(page, media_type="text/html; charset=utf-8", headers=_HEADERS)
+
+
+@get("/docs/style.css")
+async def style(request: Request[Any, Any, Any]) -> Response[bytes]:
+    del request
+    return Response((_FOLDER / "docs.css").read_bytes(), media_type="text/css", headers=_HEADERS)
+
+
+ROUTES = (docs, style)

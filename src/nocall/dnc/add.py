@@ -1,0 +1,182 @@
+"""Adding a number. From the acknowledgement on, while the switch is on, no gate says callable."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from nocall import call, ledger, number
+from nocall.call import FoundAttempt
+from nocall.dnc.state import RECORD_COLUMNS, count_in_block, record_of, search_text, take_ordinals
+from nocall.errors import FieldInvalid, FieldMissing, NumberAmbiguous, NumberInvalid
+from nocall.ledger.digest import evidence_sha256
+from nocall.model import DncRecord, Item, Kind, Source, clean_text, new_id
+from nocall.store import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class AddRequest:
+    """A request to be called no more, unchecked.
+
+    Without a `source` it comes from a call, and names the batch and the attempt.
+    """
+
+    phone_number: str
+    batch_id: str | None = None
+    request_uuid: str | None = None
+    type: str | None = None
+    source: str | None = None
+    reason: str | None = None
+    requested_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddOutcome:
+    record: DncRecord
+    repeated: bool
+    """The number was listed already; the request was recorded all the same."""
+
+
+async def add(tx: Transaction, request: AddRequest) -> AddOutcome:
+    """List a number; recorded as `add`, or as `add_repeated` where it was listed already.
+
+    Raises `FieldMissing`, `FieldInvalid`, `NumberInvalid`, `NumberAmbiguous`, `BatchNotFound`,
+    `CallNotFound`. A number that is only possible is taken: an opt-out is never refused because a
+    number looks unassigned.
+    """
+    source, attempt = await _origin(tx, request)
+    type_ = (request.type and clean_text("type", request.type, 64)) or None
+    reason = (request.reason and clean_text("reason", request.reason, 500)) or None
+    value = choose_number(request.phone_number, tx.actor.region, attempt.number if attempt else None)
+    recording = attempt.recording_url if attempt else None
+    transcript = attempt.transcript if attempt else None
+    item = Item(
+        number=value,
+        record_id=new_id(),
+        type=type_,
+        batch_id=request.batch_id or None,
+        request_uuid=request.request_uuid or None,
+        recording_sha256=evidence_sha256(recording),
+        transcript_sha256=evidence_sha256(transcript),
+    )
+    head = await ledger.lock_head(tx)
+    listed = await tx.one(
+        f"select {RECORD_COLUMNS} from dnc_record "
+        "where org_id = %(org_id)s and number = %(number)s",
+        number=value,
+    )
+    if listed is not None:
+        return await _repeat(tx, head, record_of(listed), item, source, reason)
+    ordinal = await take_ordinals(tx, 1)
+    async with tx.connection.pipeline():
+        await tx.run(
+            f"insert into dnc_record ({RECORD_COLUMNS}, changed_seq, search_text) values "
+            "(%(org_id)s, %(record_id)s, %(number)s, %(type)s, %(batch_id)s, %(request_uuid)s, "
+            "%(call_recording)s, %(transcription)s, %(source)s, %(added_by)s, %(reason)s, "
+            "%(requested_at)s, %(created_at)s, %(seq)s, %(ordinal)s, %(seq)s, %(search_text)s)",
+            record_id=item.record_id,
+            number=value,
+            type=type_,
+            batch_id=item.batch_id,
+            request_uuid=item.request_uuid,
+            call_recording=recording,
+            transcription=transcript,
+            source=source.value,
+            added_by=tx.actor.name,
+            reason=reason,
+            requested_at=request.requested_at,
+            created_at=head.next_at,
+            seq=head.next_seq,
+            ordinal=ordinal,
+            search_text=search_text(value, type_, item.request_uuid),
+        )
+        await count_in_block(tx, ordinal, +1)
+        await ledger.append(tx, head, Kind.ADD, items=[item], source=source.value, reason=reason)
+    record = DncRecord(
+        id=item.record_id,
+        org_id=tx.org_id,
+        number=value,
+        type=type_,
+        batch_id=item.batch_id,
+        request_uuid=item.request_uuid,
+        call_recording=recording,
+        transcription=transcript,
+        created_at=head.next_at,
+        source=source,
+        added_by=tx.actor.name,
+        reason=reason,
+        requested_at=request.requested_at,
+        seq=head.next_seq,
+    )
+    return AddOutcome(record, repeated=False)
+
+
+async def _repeat(
+    tx: Transaction,
+    head: ledger.LockedHead,
+    listed: DncRecord,
+    item: Item,
+    source: Source,
+    reason: str | None,
+) -> AddOutcome:
+    """The second request keeps its own evidence, and protects the record from an undo."""
+    repeated = Item(
+        number=item.number,
+        record_id=listed.id,
+        type=item.type,
+        batch_id=item.batch_id,
+        request_uuid=item.request_uuid,
+        recording_sha256=item.recording_sha256,
+        transcript_sha256=item.transcript_sha256,
+    )
+    entry = await ledger.append(
+        tx, head, Kind.ADD_REPEATED, items=[repeated], source=source.value, reason=reason
+    )
+    await tx.run(
+        "update dnc_record set changed_seq = %(seq)s "
+        "where org_id = %(org_id)s and record_id = %(record_id)s",
+        seq=entry.seq,
+        record_id=listed.id,
+    )
+    return AddOutcome(listed, repeated=True)
+
+
+async def _origin(tx: Transaction, request: AddRequest) -> tuple[Source, FoundAttempt | None]:
+    """Where the request came from; a call it names must be there, whatever the source."""
+    if not request.phone_number:
+        raise FieldMissing("phoneNumber")
+    source = Source.CALL if not request.source else _source(request.source)
+    if source is not Source.CALL and not request.batch_id and not request.request_uuid:
+        return source, None
+    if not request.batch_id:
+        raise FieldMissing("batchId")
+    if not request.request_uuid:
+        raise FieldMissing("requestUUID")
+    return source, await call.find_attempt(tx, request.batch_id, request.request_uuid)
+
+
+def _source(text: str) -> Source:
+    if text not in (Source.MANUAL, Source.WEB, Source.IMPORT, Source.API):
+        raise FieldInvalid("source", "must be manual, web, import or api", text)
+    return Source(text)
+
+
+def choose_number(text: str, region: str, called: int | None) -> int:
+    """The one number that `text` lists: the one that was called, else the valid one.
+
+    Raises `NumberInvalid`, and `NumberAmbiguous` where two valid readings differ. Where none is
+    valid the international reading is taken, the wire's own form.
+    """
+    read = number.read(text, region)
+    if read.service_code:
+        raise NumberInvalid("phoneNumber", "is an emergency or service number", text)
+    if not read.readings:
+        raise NumberInvalid("phoneNumber", f"is not a possible number ({read.problem})", text)
+    if called in [reading.number for reading in read.readings]:
+        return int(called or 0)
+    valid = [reading.number for reading in read.readings if reading.valid]
+    if len(valid) > 1:
+        raise NumberAmbiguous(
+            "phoneNumber",
+            f"may be +{valid[0]} or +{valid[1]}: write it with a + and its country code",
+            text,
+        )
+    return valid[0] if valid else read.readings[0].number

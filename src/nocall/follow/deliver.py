@@ -1,0 +1,71 @@
+"""Following the ledger with a cursor: a mail is sent, then the cursor moves, in one transaction."""
+
+from nocall import ledger, org
+from nocall.follow.compose import MAILED_KINDS, compose
+from nocall.follow.outbox import Outbox
+from nocall.model import Kind
+from nocall.store import Transaction
+
+_FOLLOWER = "mail"
+_CHUNK = 200
+
+
+async def deliver_next(tx: Transaction, outbox: Outbox, sender: str) -> bool:
+    """Send the mail of the next entry that has one, and move past it.
+
+    The cursor's row stays locked while the mail is on its way, so no two processes send the same.
+    The mail goes out before the commit: it can be lost by nobody, and repeated only by a process
+    that dies between the server's answer and the commit; then with the same Message-ID. Returns
+    whether there may be more to do.
+    """
+    await tx.run(
+        "insert into follower_cursor (org_id, follower, seq) "
+        "values (%(org_id)s, %(follower)s, 0) on conflict do nothing",
+        follower=_FOLLOWER,
+    )
+    cursor = await tx.one(
+        "select seq from follower_cursor where org_id = %(org_id)s "
+        "and follower = %(follower)s for update skip locked",
+        follower=_FOLLOWER,
+    )
+    if cursor is None:
+        return False
+    chunk = await ledger.entries(tx, after=cursor.seq, limit=_CHUNK)
+    if not chunk:
+        return False
+    mailed = next((entry for entry in chunk if Kind(entry.kind) in MAILED_KINDS), None)
+    if mailed is not None:
+        organization = await org.get(tx)
+        await outbox.send(
+            compose(organization, mailed, sender), f"{mailed.org_id}-{mailed.seq:012d}"
+        )
+    await tx.run(
+        "update follower_cursor set seq = %(seq)s "
+        "where org_id = %(org_id)s and follower = %(follower)s",
+        follower=_FOLLOWER,
+        seq=mailed.seq if mailed is not None else chunk[-1].seq,
+    )
+    return True
+
+
+async def behind(tx: Transaction) -> list[str]:
+    """The organizations whose ledger the mail follower has not passed to its head."""
+    rows = await tx.all(
+        "select h.org_id from ledger_head h join org o on o.org_id = h.org_id "
+        "left join follower_cursor c on c.org_id = h.org_id and c.follower = %(follower)s "
+        "where o.purged_at is null and h.seq > coalesce(c.seq, 0)",
+        follower=_FOLLOWER,
+    )
+    return [row.org_id for row in rows]
+
+
+async def waiting_count(tx: Transaction) -> int:
+    """Entries of all organizations that the mail follower has not passed yet."""
+    row = await tx.only(
+        "select coalesce(sum(h.seq - coalesce(c.seq, 0)), 0)::bigint as waiting "
+        "from ledger_head h join org o on o.org_id = h.org_id "
+        "left join follower_cursor c on c.org_id = h.org_id and c.follower = %(follower)s "
+        "where o.purged_at is null",
+        follower=_FOLLOWER,
+    )
+    return int(row.waiting)

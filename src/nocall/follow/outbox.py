@@ -1,0 +1,66 @@
+"""Where mails go: an SMTP server, or a folder of .eml files when none is set."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Protocol
+
+import aiosmtplib
+
+from nocall.config import Settings
+
+_PATIENCE_SECONDS = 30
+
+
+class Outbox(Protocol):
+    async def send(self, message: EmailMessage, name: str) -> None:
+        """Hand the message over for good; `name` is the same each time the message is sent."""
+
+
+class SmtpOutbox:
+    """One connection to the SMTP server."""
+
+    def __init__(self, client: aiosmtplib.SMTP) -> None:
+        self._client = client
+
+    async def send(self, message: EmailMessage, name: str) -> None:
+        del name
+        await self._client.send_message(message)
+
+
+class FolderOutbox:
+    """Files named by organization and seq: sending again overwrites the same file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def send(self, message: EmailMessage, name: str) -> None:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        path = self._folder / f"{name}.eml"
+        unfinished = path.with_suffix(".tmp")
+        with unfinished.open("wb") as file:
+            file.write(message.as_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+
+
+@asynccontextmanager
+async def open_outbox(settings: Settings) -> AsyncIterator[Outbox]:
+    """An outbox as the settings say; raises `aiosmtplib.SMTPException` or `OSError`."""
+    if settings.smtp_host is None:
+        yield FolderOutbox(settings.mail_folder)
+        return
+    client = aiosmtplib.SMTP(
+        hostname=settings.smtp_host,
+        port=settings.smtp_port,
+        username=settings.smtp_user,
+        password=settings.smtp_password,
+        use_tls=settings.smtp_tls == "tls",
+        start_tls=settings.smtp_tls == "starttls",
+        timeout=_PATIENCE_SECONDS,
+    )
+    async with client:
+        yield SmtpOutbox(client)

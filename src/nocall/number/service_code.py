@@ -17,7 +17,7 @@ A code has at most six digits without its country code, and is one of these:
 import re
 
 import phonenumbers
-from phonenumbers import PhoneMetadata, PhoneNumber, shortnumberinfo
+from phonenumbers import PhoneNumber, shortnumberinfo
 
 from nocall.number import plan
 
@@ -43,10 +43,12 @@ def is_service_code(digits: str, region: str, *, international: bool) -> bool:
     """
     if international:
         return _is_behind_country_code(digits, emergency_only=False)
-    if _is_code(digits, region):
+    metadata = plan.metadata_of(phonenumbers.country_code_for_region(region), region)
+    # Some put the national prefix before a code, which needs none.
+    without_prefix = digits.removeprefix(metadata.national_prefix or "")
+    if _is_code(digits, region) or _is_code(without_prefix, region):
         return True
-    metadata = PhoneMetadata.metadata_for_region(region)
-    prefix = metadata.international_prefix if metadata else None
+    prefix = metadata.international_prefix
     dialled = re.match(prefix, digits) if prefix and digits[0] == "0" else None
     if dialled:
         return _is_behind_country_code(digits[dialled.end() :], emergency_only=False)
@@ -64,28 +66,16 @@ def _is_behind_country_code(digits: str, *, emergency_only: bool) -> bool:
 
 
 def _is_code(digits: str, region: str) -> bool:
-    """Whether it is a code as it stands, or with a national prefix before it that needs none."""
-    if not 1 < len(digits) <= LONGEST + 1:
-        return False
-    metadata = PhoneMetadata.metadata_for_region(region)
-    prefix = metadata.national_prefix if metadata else None
-    codes = {digits, digits.removeprefix(prefix or "")}
-    return any(len(code) <= LONGEST and _is_exactly(code, region) for code in codes)
-
-
-def _is_exactly(code: str, region: str) -> bool:
-    return (
-        code in EVERYWHERE
-        or code in EUROPE
-        or (code in NORTH_AMERICA and region in plan.COUNTRY_REGIONS[1])
-        or shortnumberinfo.connects_to_emergency_number(code, region)
-        or _is_short_code(code, region)
+    return 1 < len(digits) <= LONGEST and (
+        digits in EVERYWHERE
+        or digits in EUROPE
+        or (digits in NORTH_AMERICA and region in plan.COUNTRY_REGIONS[1])
+        or shortnumberinfo.connects_to_emergency_number(digits, region)
+        or _is_short_code(digits, region)
     )
 
 
 def _is_short_code(code: str, region: str) -> bool:
-    if not code:
-        return False
     zeros = len(code) - len(code.lstrip("0") or "0")
     number = PhoneNumber(
         country_code=phonenumbers.country_code_for_region(region),

@@ -81,7 +81,10 @@ where org_id = %(org_id)s and ordinal >= %(first)s group by ordinal / %(block)s
 on conflict (org_id, block)
 do update set record_count = dnc_block.record_count + excluded.record_count
 """
-_MOVE_FOLLOWERS = "update follower_cursor set seq = %(seq)s where org_id = %(org_id)s"
+_MOVE_FOLLOWERS = (
+    "insert into follower_cursor (org_id, follower, seq) values (%(org_id)s, 'mail', %(seq)s) "
+    "on conflict (org_id, follower) do update set seq = excluded.seq"
+)
 _MOVES = (_MOVE_HEAD, _MOVE_ORDINAL, _COUNT_BLOCKS, _MOVE_FOLLOWERS)
 _RUN = 50_000
 _TYPES = ("customer_request", "customer_request", "customer_request", "complaint", "wrong_number")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import gc
 import json
 import logging
 import os
@@ -124,6 +125,10 @@ async def serve(
         async with worker.app.open_async():
             checker = Checker(database)
             runtime = Runtime(settings, database, checker, Metrics(), worker.wake)
+            # What is here now stays; the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(20_000, 20, 50)
             server = _Server(_uvicorn_config(settings, runtime), lambda: announce(_url(listener)))
             background: list[asyncio.Task[None]] = []
             if settings.worker:

@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
+
+from msgspec import Struct
 
 from nocall.errors import FieldInvalid
 
@@ -179,8 +182,7 @@ class Answer(StrEnum):
     INVALID = "invalid"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True, gc=False):
     """Why a verdict is not plainly callable. `code` is stable, `message` is for people."""
 
     code: str
@@ -190,8 +192,7 @@ class Reason:
     since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True, gc=False):
     number: int | None
     """The reading that decided; None where the text could not be read."""
     text: str
@@ -239,9 +240,16 @@ class Call:
     attempts: tuple[Attempt, ...] = field(default=())
 
 
+@lru_cache(maxsize=4_096)
 def instant_text(at: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and `Z`, the wire's form."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    """ISO 8601 in UTC with milliseconds and `Z`, the wire's form.
+
+    Cached because the checks that one statement answers all carry its instant.
+    """
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+_INSTANT = re.compile(r"[0-9W-]+(?:[Tt ][0-9:.,]+(?:[Zz]|[+-][0-9:.]+)?)?\Z")
 
 
 def parse_instant(field_name: str, text: str) -> datetime:
@@ -251,11 +259,12 @@ def parse_instant(field_name: str, text: str) -> datetime:
     zone must be guessed proves nothing.
     """
     try:
-        at = datetime.fromisoformat(text)
+        # Python takes any character at all between date and time, a NUL too.
+        at = datetime.fromisoformat(text) if _INSTANT.match(text) else None
     except ValueError:
-        raise FieldInvalid(
-            field_name, "must be an instant such as 2026-11-24T09:30:00.000Z", text
-        ) from None
+        at = None
+    if at is None:
+        raise FieldInvalid(field_name, "must be an instant such as 2026-11-24T09:30:00.000Z", text)
     if at.tzinfo is None:
         raise FieldInvalid(field_name, "needs a zone: end it with Z or an offset", text)
     try:

@@ -13,6 +13,8 @@ T = TypeVar("T")
 _POSITION = re.compile(r"\(byte (\d+)\)")
 _PATH = re.compile(r"^(?P<why>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.+?)`")
+_HIGH, _LOW = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(rf"\\(?:{_HIGH}\\{_LOW}|(?P<half>{_HIGH}|{_LOW})|.)")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -86,6 +88,10 @@ def _refuse_syntax(message: str, text: str) -> NoReturn:
         raise BodyMalformed("the body is nested too deeply") from None
     except ValueError:
         pass
+    # Python reads half a surrogate pair; it is no text, and cannot be stored.
+    for escape in _ESCAPE.finditer(text):
+        if escape["half"]:
+            raise BodyMalformed(f"not JSON: half a surrogate pair (position {escape.start()})")
     place = _POSITION.search(message)
     raise BodyMalformed(f"not JSON: {message}" + ("" if place else " (position unknown)"))
 
@@ -129,6 +135,7 @@ def _refuse_repeated_keys(text: str) -> None:
         return found
 
     try:
-        json.loads(text, object_pairs_hook=unique)
+        # Only the keys matter here; a number may be too long for Python to make one of it.
+        json.loads(text, object_pairs_hook=unique, parse_int=str, parse_float=str)
     except RecursionError:
         raise BodyMalformed("the body is nested too deeply") from None

@@ -88,7 +88,8 @@ async def add_calls_to_batch(request: Request[Any, Any, Any]) -> Response[bytes]
     for first in range(0, len(rows), _CHUNK):
         try:
             async with runtime.database.transaction(actor) as tx:
-                call_ids += await call.add_calls(tx, body.batchId, rows[first : first + _CHUNK])
+                chunk = rows[first : first + _CHUNK]
+                call_ids += await call.add_calls(tx, body.batchId, chunk, first)
         except BatchNotFound:
             raise
         except Invalid as error:

@@ -78,24 +78,7 @@ async def check_many(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 def one_reply(verdict: Verdict) -> wire.CheckReply:
-    result = wire.CheckResult.of(verdict)
-    return wire.CheckReply(
-        message=_MESSAGE,
-        status=True,
-        code=200,
-        errorMessage="",
-        data=wire.CheckOne(
-            phoneNumber=result.phoneNumber,
-            verdict=result.verdict,
-            reasons=result.reasons,
-            valid=result.valid,
-            enforcement=result.enforcement,
-            input=result.input,
-            seq=verdict.seq,
-            checkedAt=instant_text(verdict.at),
-            ruleSet=gate.RULE_SET,
-        ),
-    )
+    return wire.CheckReply(_MESSAGE, True, 200, "", wire.CheckOne.of(verdict))
 
 
 def many_reply(verdicts: list[Verdict]) -> wire.CheckManyReply:

@@ -80,7 +80,10 @@ def on_nocall_error(_: Request[Any, Any, Any], error: NocallError) -> Response[b
 
 def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """The framework's own refusals, in our envelope."""
-    return problem_reply(_translate(request, error))
+    response = problem_reply(_translate(request, error))
+    if error.headers and "allow" in error.headers:
+        response.headers["Allow"] = error.headers["allow"]
+    return response
 
 
 def on_any_error(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

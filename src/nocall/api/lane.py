@@ -5,6 +5,7 @@ to the framework's route untouched, so that there is one place where requests ar
 """
 
 import time
+from collections import Counter
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -14,12 +15,12 @@ from nocall.api import wire
 from nocall.api.body import decode
 from nocall.api.check import NUMBERS_LIMIT, many_reply, one_reply
 from nocall.api.guard import bearer
+from nocall.api.metrics import CHECK_ROUTE
 from nocall.api.runtime import Runtime
 from nocall.errors import NocallError
 from nocall.model import Actor, Scope
 from nocall.number import from_query
 
-_PATH = "/api/dnc/check"
 _PARAMETER = b"phoneNumber="
 
 
@@ -30,16 +31,11 @@ class CheckLane:
         self._runtime = runtime
         self._inner = inner
         self._encoder = msgspec.json.Encoder()
-        metrics = runtime.metrics
-        self._get_count = metrics.requests.labels("GET", _PATH, "200")
-        self._post_count = metrics.requests.labels("POST", _PATH, "200")
-        self._seconds = metrics.seconds.labels(_PATH)
-        self._verdicts = {
-            answer: metrics.verdicts.labels(answer) for answer in ("callable", "blocked", "invalid")
-        }
+        self._tally = runtime.metrics.tally
+        self._seconds = runtime.metrics.seconds.labels(CHECK_ROUTE)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] == _PATH:
+        if scope["type"] == "http" and scope["path"] == CHECK_ROUTE:
             if scope["method"] == "GET":
                 await self._one(scope, receive, send)
                 return
@@ -57,12 +53,12 @@ class CheckLane:
             return
         try:
             verdict = await self._runtime.checker.check(actor, text)
-        except NocallError:
+        except Exception:  # noqa: BLE001 - the framework's route asks again and says what is wrong
             await self._inner(scope, receive, send)
             return
         await _send(send, self._encoder.encode(one_reply(verdict)))
-        self._verdicts[verdict.answer.value].inc()
-        self._get_count.inc()
+        self._tally.one_count += 1
+        self._tally.verdict_counts[verdict.answer] += 1
         self._seconds.observe(time.perf_counter() - started)
 
     async def _many(self, scope: Any, receive: Any, send: Any) -> None:
@@ -81,22 +77,25 @@ class CheckLane:
                 await self._inner(scope, _again(body, receive), send)
                 return
             verdicts = await self._runtime.checker.check_many(actor, texts)
-        except NocallError:
+        except Exception:  # noqa: BLE001 - the framework's route asks again and says what is wrong
             await self._inner(scope, _again(body, receive), send)
             return
         await _send(send, self._encoder.encode(many_reply(verdicts)))
-        for answer, counter in self._verdicts.items():
-            counter.inc(sum(verdict.answer.value == answer for verdict in verdicts))
-        self._post_count.inc()
+        self._tally.many_count += 1
+        for answer, count in Counter(verdict.answer for verdict in verdicts).items():
+            self._tally.verdict_counts[answer] += count
         self._seconds.observe(time.perf_counter() - started)
 
     async def _actor(self, scope: Any) -> Actor | None:
+        tokens = self._runtime.tokens
         for name, value in scope["headers"]:
             if name == b"authorization":
-                try:
-                    actor = await self._runtime.tokens.authenticate(bearer(value.decode("latin-1")))
-                except NocallError:
-                    return None
+                actor = tokens.known(value)
+                if actor is None:
+                    try:
+                        actor = await tokens.authenticate(bearer(value.decode("latin-1")))
+                    except NocallError:
+                        return None
                 return actor if Scope.DNC_READ in actor.scopes else None
         return None
 

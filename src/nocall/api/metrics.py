@@ -2,6 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from nocall.model import Answer
+
+CHECK_ROUTE = "/api/dnc/check"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -35,5 +38,29 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.tally = Tally()
+
     def text(self) -> bytes:
+        self.tally.settle(self)
         return generate_latest(self.registry)
+
+
+class Tally:
+    """Plain counts of the fast lane, brought over when /metrics is read.
+
+    A counter of the library takes a lock at each step; at 20,000 requests a second that shows.
+    """
+
+    def __init__(self) -> None:
+        self.one_count = 0
+        self.many_count = 0
+        self.verdict_counts = dict.fromkeys(Answer, 0)
+
+    def settle(self, metrics: Metrics) -> None:
+        one_count, self.one_count = self.one_count, 0
+        many_count, self.many_count = self.many_count, 0
+        counts, self.verdict_counts = self.verdict_counts, dict.fromkeys(Answer, 0)
+        metrics.requests.labels("GET", CHECK_ROUTE, "200").inc(one_count)
+        metrics.requests.labels("POST", CHECK_ROUTE, "200").inc(many_count)
+        for answer, count in counts.items():
+            metrics.verdicts.labels(answer.value).inc(count)

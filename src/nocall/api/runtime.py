@@ -17,6 +17,7 @@ from nocall.store import Database
 _TOKEN_SECONDS = 0.5
 """How long a token is trusted without asking again, so also how long a revoked one may live."""
 _TOKENS_KEPT = 10_000
+_BEARER_BYTES = len(b"Bearer ")
 
 
 @dataclass(slots=True)
@@ -49,6 +50,17 @@ class TokenCache:
         self._rate = rate_per_second
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._asking: dict[str, asyncio.Task[_Seen]] = {}
+
+    def known(self, header: bytes) -> Actor | None:
+        """The actor of an Authorization header whose token was asked about just now.
+
+        Counts against its limit; None where it must be asked about, or has none left.
+        """
+        seen = self._seen.get(header[_BEARER_BYTES:].decode("latin-1"))
+        now = time.monotonic()
+        if seen is None or seen.until < now or not header.startswith(b"Bearer "):
+            return None
+        return None if self._rate and not self._spend(seen, now) else seen.actor
 
     async def authenticate(self, text: str) -> Actor:
         """Raises `NotAuthenticated`, `RateExceeded`."""

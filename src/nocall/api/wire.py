@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from nocall.model import DncRecord, Verdict, instant_text
+from nocall.gate import RULE_SET
+from nocall.model import Answer, DncRecord, Reason, Verdict, instant_text
 
 PhoneNumber = Annotated[
     str,
@@ -148,7 +149,7 @@ class CheckResult(Struct):
     """A verdict. `input` is what was asked, where that is not the number's own digits."""
 
     phoneNumber: str
-    verdict: str
+    verdict: Answer
     reasons: list[CheckReason]
     valid: bool
     enforcement: str
@@ -156,24 +157,23 @@ class CheckResult(Struct):
 
     @classmethod
     def of(cls, verdict: Verdict) -> "CheckResult":
-        number = verdict.text if verdict.number is None else str(verdict.number)
+        text = verdict.text
+        number = text if verdict.number is None else str(verdict.number)
         return cls(
-            phoneNumber=number,
-            verdict=verdict.answer.value,
-            reasons=[
-                CheckReason(
-                    reason.code,
-                    reason.message,
-                    UNSET if reason.record_id is None else reason.record_id,
-                    UNSET if reason.record_id is None else reason.type,
-                    UNSET if reason.since is None else instant_text(reason.since),
-                )
-                for reason in verdict.reasons
-            ],
-            valid=verdict.valid,
-            enforcement="on" if verdict.enforcement else "off",
-            input=UNSET if verdict.text == number else verdict.text,
+            number,
+            verdict.answer,
+            [_check_reason(reason) for reason in verdict.reasons] if verdict.reasons else [],
+            verdict.valid,
+            "on" if verdict.enforcement else "off",
+            UNSET if text == number else text,
         )
+
+
+def _check_reason(reason: Reason) -> CheckReason:
+    if reason.record_id is None:
+        return CheckReason(reason.code, reason.message)
+    since = UNSET if reason.since is None else instant_text(reason.since)
+    return CheckReason(reason.code, reason.message, reason.record_id, reason.type, since)
 
 
 class CheckOne(CheckResult):
@@ -182,6 +182,15 @@ class CheckOne(CheckResult):
     seq: int = 0
     checkedAt: str = ""
     ruleSet: str = ""
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> "CheckOne":
+        one = super().of(verdict)
+        assert isinstance(one, CheckOne)  # noqa: S101 - tells the type checker what cls is
+        one.seq = verdict.seq
+        one.checkedAt = instant_text(verdict.at)
+        one.ruleSet = RULE_SET
+        return one
 
 
 class CheckReply(Done):

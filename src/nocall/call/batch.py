@@ -15,6 +15,8 @@ from nocall.store import Row, Transaction
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d\Z")
 _FIELD_BYTES = 4_000
+_FIELD_DEPTH = 32
+"""Levels of objects and arrays in a custom field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +80,20 @@ async def create_batch(tx: Transaction, plan: BatchPlan) -> Batch:
     return batch
 
 
-async def add_calls(tx: Transaction, batch_id: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+async def add_calls(
+    tx: Transaction, batch_id: str, rows: Sequence[Mapping[str, Any]], first_position: int = 0
+) -> list[str]:
     """Put a chunk of calls into a batch, all or none; returns their ids in order.
 
     A number whose call is still pending is updated instead of added twice, a finished one becomes
     pending again. Each call keeps the ledger seq it was added at. Raises `FieldInvalid` naming the
-    row, `BatchNotFound`.
+    row, counted from `first_position`, and `BatchNotFound`.
     """
     await require_batch(tx, batch_id)
-    checked = [_checked_row(position, row, tx.actor.region) for position, row in enumerate(rows)]
+    checked = [
+        _checked_row(position, row, tx.actor.region)
+        for position, row in enumerate(rows, first_position)
+    ]
     # Two chunks that share numbers lock them in one order, and one chunk holds a number once.
     latest = dict(checked)
     head = await ledger.head(tx)
@@ -238,8 +245,10 @@ def _checked_row(
 ) -> tuple[int, dict[str, object]]:
     place = f"call_data[{position}]"
     text = row.get("phoneNumber")
-    if not isinstance(text, str) or not text:
+    if text is None or text == "":
         raise FieldMissing(f"{place}.phoneNumber")
+    if not isinstance(text, str):
+        raise FieldInvalid(f"{place}.phoneNumber", "must be a string", text)
     read = number.read(text, region)
     if read.service_code or not read.readings:
         raise NumberInvalid(f"{place}.phoneNumber", f"is not a phone number ({read.problem})", text)
@@ -251,17 +260,19 @@ def _checked_row(
     return (valid or read.readings)[0].number, fields
 
 
-def _require_plain(place: str, value: object) -> None:
+def _require_plain(place: str, value: object, depth: int = 0) -> None:
     """Custom fields are what a JSON document may hold, without characters no database keeps."""
+    if depth > _FIELD_DEPTH:
+        raise FieldInvalid(place, f"is nested more than {_FIELD_DEPTH} deep")
     if isinstance(value, str):
         clean_text(place, value, _FIELD_BYTES, lines=True)
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             clean_text(place, str(name), 100)
-            _require_plain(place, inner)
+            _require_plain(place, inner, depth + 1)
     elif isinstance(value, list):
         for inner in value:
-            _require_plain(place, inner)
+            _require_plain(place, inner, depth + 1)
 
 
 def _within(field: str, value: int, low: int, high: int) -> int:

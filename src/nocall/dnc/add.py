@@ -1,6 +1,6 @@
 """Adding a number. From the acknowledgement on, while the switch is on, no gate says callable."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from nocall import call, ledger, number
@@ -43,62 +43,20 @@ async def add(tx: Transaction, request: AddRequest) -> AddOutcome:
     number looks unassigned.
     """
     source, attempt = await _origin(tx, request)
-    type_ = (request.type and clean_text("type", request.type, 64)) or None
-    reason = (request.reason and clean_text("reason", request.reason, 500)) or None
-    value = choose_number(request.phone_number, tx.actor.region, attempt.number if attempt else None)
-    recording = attempt.recording_url if attempt else None
-    transcript = attempt.transcript if attempt else None
-    item = Item(
-        number=value,
-        record_id=new_id(),
-        type=type_,
-        batch_id=request.batch_id or None,
-        request_uuid=request.request_uuid or None,
-        recording_sha256=evidence_sha256(recording),
-        transcript_sha256=evidence_sha256(transcript),
-    )
+    type_ = clean_text("type", request.type or "", 64).strip() or None
+    reason = clean_text("reason", request.reason or "", 500).strip() or None
+    called = attempt.number if attempt else None
+    value = choose_number(request.phone_number, tx.actor.region, called)
     head = await ledger.lock_head(tx)
-    listed = await tx.one(
-        f"select {RECORD_COLUMNS} from dnc_record "
-        "where org_id = %(org_id)s and number = %(number)s",
-        number=value,
-    )
-    if listed is not None:
-        return await _repeat(tx, head, record_of(listed), item, source, reason)
-    ordinal = await take_ordinals(tx, 1)
-    async with tx.connection.pipeline():
-        await tx.run(
-            f"insert into dnc_record ({RECORD_COLUMNS}, changed_seq, search_text) values "
-            "(%(org_id)s, %(record_id)s, %(number)s, %(type)s, %(batch_id)s, %(request_uuid)s, "
-            "%(call_recording)s, %(transcription)s, %(source)s, %(added_by)s, %(reason)s, "
-            "%(requested_at)s, %(created_at)s, %(seq)s, %(ordinal)s, %(seq)s, %(search_text)s)",
-            record_id=item.record_id,
-            number=value,
-            type=type_,
-            batch_id=item.batch_id,
-            request_uuid=item.request_uuid,
-            call_recording=recording,
-            transcription=transcript,
-            source=source.value,
-            added_by=tx.actor.name,
-            reason=reason,
-            requested_at=request.requested_at,
-            created_at=head.next_at,
-            seq=head.next_seq,
-            ordinal=ordinal,
-            search_text=search_text(value, type_, item.request_uuid),
-        )
-        await count_in_block(tx, ordinal, +1)
-        await ledger.append(tx, head, Kind.ADD, items=[item], source=source.value, reason=reason)
     record = DncRecord(
-        id=item.record_id,
+        id=new_id(),
         org_id=tx.org_id,
         number=value,
         type=type_,
-        batch_id=item.batch_id,
-        request_uuid=item.request_uuid,
-        call_recording=recording,
-        transcription=transcript,
+        batch_id=request.batch_id or None,
+        request_uuid=request.request_uuid or None,
+        call_recording=attempt.recording_url if attempt else None,
+        transcription=attempt.transcript if attempt else None,
         created_at=head.next_at,
         source=source,
         added_by=tx.actor.name,
@@ -106,29 +64,70 @@ async def add(tx: Transaction, request: AddRequest) -> AddOutcome:
         requested_at=request.requested_at,
         seq=head.next_seq,
     )
+    listed = await tx.one(
+        f"select {RECORD_COLUMNS} from dnc_record "
+        "where org_id = %(org_id)s and number = %(number)s",
+        number=value,
+    )
+    if listed is not None:
+        return await _repeat(tx, head, record_of(listed), record)
+    ordinal = await take_ordinals(tx, 1)
+    async with tx.connection.pipeline():
+        await _insert(tx, record, ordinal)
+        await count_in_block(tx, ordinal, +1)
+        await ledger.append(
+            tx, head, Kind.ADD, items=[_item(record)], source=source.value, reason=reason
+        )
     return AddOutcome(record, repeated=False)
 
 
+async def _insert(tx: Transaction, record: DncRecord, ordinal: int) -> None:
+    await tx.run(
+        f"insert into dnc_record ({RECORD_COLUMNS}, changed_seq, search_text) values "
+        "(%(org_id)s, %(record_id)s, %(number)s, %(type)s, %(batch_id)s, %(request_uuid)s, "
+        "%(call_recording)s, %(transcription)s, %(source)s, %(added_by)s, %(reason)s, "
+        "%(requested_at)s, %(created_at)s, %(seq)s, %(ordinal)s, %(seq)s, %(search_text)s)",
+        record_id=record.id,
+        number=record.number,
+        type=record.type,
+        batch_id=record.batch_id,
+        request_uuid=record.request_uuid,
+        call_recording=record.call_recording,
+        transcription=record.transcription,
+        source=record.source.value,
+        added_by=record.added_by,
+        reason=record.reason,
+        requested_at=record.requested_at,
+        created_at=record.created_at,
+        seq=record.seq,
+        ordinal=ordinal,
+        search_text=search_text(record.number, record.type, record.request_uuid),
+    )
+
+
+def _item(record: DncRecord) -> Item:
+    return Item(
+        number=record.number,
+        record_id=record.id,
+        type=record.type,
+        batch_id=record.batch_id,
+        request_uuid=record.request_uuid,
+        recording_sha256=evidence_sha256(record.call_recording),
+        transcript_sha256=evidence_sha256(record.transcription),
+    )
+
+
 async def _repeat(
-    tx: Transaction,
-    head: ledger.LockedHead,
-    listed: DncRecord,
-    item: Item,
-    source: Source,
-    reason: str | None,
+    tx: Transaction, head: ledger.LockedHead, listed: DncRecord, again: DncRecord
 ) -> AddOutcome:
     """The second request keeps its own evidence, and protects the record from an undo."""
-    repeated = Item(
-        number=item.number,
-        record_id=listed.id,
-        type=item.type,
-        batch_id=item.batch_id,
-        request_uuid=item.request_uuid,
-        recording_sha256=item.recording_sha256,
-        transcript_sha256=item.transcript_sha256,
-    )
     entry = await ledger.append(
-        tx, head, Kind.ADD_REPEATED, items=[repeated], source=source.value, reason=reason
+        tx,
+        head,
+        Kind.ADD_REPEATED,
+        items=[replace(_item(again), record_id=listed.id)],
+        source=again.source.value,
+        reason=again.reason,
     )
     await tx.run(
         "update dnc_record set changed_seq = %(seq)s "

@@ -9,7 +9,8 @@ from nocall.dnc.delete import require_own
 from nocall.dnc.state import BLOCK_SIZE, RECORD_COLUMNS, record_of
 from nocall.errors import FieldInvalid, RecordNotFound
 from nocall.model import DncRecord, clean_text, is_id
-from nocall.store import Row, Transaction
+from nocall.number import from_query
+from nocall.store import Transaction
 
 _SEARCH_BYTES = 200
 _PUNCTUATION = re.compile(r"[\s()\-./+]")
@@ -69,16 +70,9 @@ async def get_by_number(tx: Transaction, text: str) -> DncRecord:
 async def page(tx: Transaction, page_number: int, limit: int, search: str | None) -> ListPage:
     """Page `page_number` of the list, counted from 1; past the end it is empty."""
     skip = (page_number - 1) * limit
-    if not search:
-        total, rows = await _plain_page(tx, skip, limit)
-    else:
-        total, rows = await _searched_page(tx, _Search.of(search), skip, limit)
-    more = skip + len(rows) < total
-    return ListPage(
-        tuple(record_of(row) for row in rows),
-        total,
-        Cursor(rows[-1].ordinal) if rows and more else None,
-    )
+    if search:
+        return await _searched_page(tx, _Search.of(search), skip, limit)
+    return await _plain_page(tx, skip, limit)
 
 
 async def read_on(tx: Transaction, cursor: Cursor, limit: int, search: str | None = None) -> ReadOn:
@@ -118,10 +112,12 @@ class _Search:
 
     @classmethod
     def of(cls, term: str) -> "_Search":
-        folded = clean_text("search", term, _SEARCH_BYTES).strip().casefold()
+        folded = clean_text("search", term, _SEARCH_BYTES).casefold()
         digits = _PUNCTUATION.sub("", folded)
+        is_number = digits.isascii() and digits.isdigit()
+        folded = (from_query(folded) if is_number else folded).strip()
         escaped = re.sub(r"([\\%_])", r"\\\1", folded)
-        written = digits != folded and digits.isascii() and digits.isdigit()
+        written = is_number and digits != folded
         return cls(text=f"%{escaped}%", number=f"%{digits}%" if written else None)
 
 
@@ -131,7 +127,7 @@ _MATCHES: LiteralString = (
 )
 
 
-async def _plain_page(tx: Transaction, skip: int, limit: int) -> tuple[int, list[Row]]:
+async def _plain_page(tx: Transaction, skip: int, limit: int) -> ListPage:
     blocks = await tx.all(
         "select block, record_count from dnc_block "
         "where org_id = %(org_id)s and record_count > 0 order by block desc"
@@ -143,34 +139,38 @@ async def _plain_page(tx: Transaction, skip: int, limit: int) -> tuple[int, list
             break
         skip -= row.record_count
     else:
-        return total, []
-    return total, await tx.all(
+        return ListPage((), total, None)
+    # Whether there is more is read with the rows: the list may have grown since it was counted.
+    rows = await tx.all(
         f"select {RECORD_COLUMNS} from dnc_record where org_id = %(org_id)s "
-        "and ordinal < %(first)s order by ordinal desc limit %(limit)s offset %(skip)s",
+        "and ordinal < %(first)s order by ordinal desc limit %(more)s offset %(skip)s",
         first=first,
-        limit=limit,
+        more=limit + 1,
         skip=skip,
     )
+    cursor = Cursor(rows[limit - 1].ordinal) if len(rows) > limit else None
+    return ListPage(tuple(record_of(row) for row in rows[:limit]), total, cursor)
 
 
-async def _searched_page(
-    tx: Transaction, terms: _Search, skip: int, limit: int
-) -> tuple[int, list[Row]]:
-    row = await tx.only(
+async def _searched_page(tx: Transaction, terms: _Search, skip: int, limit: int) -> ListPage:
+    found = await tx.only(
         "with found as materialized (select ordinal from dnc_record "
         f"where org_id = %(org_id)s and {_MATCHES}) "
         "select (select count(*) from found) as total, "
         "array(select ordinal from found order by ordinal desc "
-        "limit %(limit)s offset %(skip)s) as ordinals",
+        "limit %(more)s offset %(skip)s) as ordinals",
         text=terms.text,
         number=terms.number,
-        limit=limit,
+        more=limit + 1,
         skip=skip,
     )
-    if not row.ordinals:
-        return row.total, []
-    return row.total, await tx.all(
+    ordinals = found.ordinals
+    if not ordinals:
+        return ListPage((), found.total, None)
+    rows = await tx.all(
         f"select {RECORD_COLUMNS} from dnc_record "
         "where org_id = %(org_id)s and ordinal = any(%(ordinals)s) order by ordinal desc",
-        ordinals=row.ordinals,
+        ordinals=ordinals[:limit],
     )
+    cursor = Cursor(ordinals[limit - 1]) if len(ordinals) > limit else None
+    return ListPage(tuple(record_of(row) for row in rows), found.total, cursor)

@@ -4,6 +4,7 @@ A record's ordinal says where it stands in the list, newest last. Blocks of 4,09
 many records they still hold, so that a total or a deep page never counts a million rows.
 """
 
+from nocall.errors import OrganizationNotFound
 from nocall.model import DncRecord, Source
 from nocall.store import Row, Transaction
 
@@ -23,11 +24,14 @@ async def open_list(tx: Transaction) -> None:
 
 async def take_ordinals(tx: Transaction, count: int) -> int:
     """The first of `count` ordinals; the caller holds the ledger's head."""
-    row = await tx.only(
+    row = await tx.one(
         "update dnc_state set next_ordinal = next_ordinal + %(count)s "
         "where org_id = %(org_id)s returning next_ordinal",
         count=count,
     )
+    if row is None:
+        # Purged while a token of it was still trusted: its ledger outlives its list.
+        raise OrganizationNotFound(f"no organization {tx.org_id}")
     return int(row.next_ordinal) - count
 
 

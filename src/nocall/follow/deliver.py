@@ -3,15 +3,13 @@
 from nocall import ledger, org
 from nocall.follow.compose import MAILED_KINDS, compose
 from nocall.follow.outbox import Outbox
-from nocall.model import Kind
 from nocall.store import Transaction
 
 _FOLLOWER = "mail"
-_CHUNK = 200
 
 
 async def deliver_next(tx: Transaction, outbox: Outbox, sender: str) -> bool:
-    """Send the mail of the next entry that has one, and move past it.
+    """Send the mails of the next entries that have one, and move past them.
 
     The cursor's row stays locked while the mail is on its way, so no two processes send the same.
     The mail goes out before the commit: it can be lost by nobody, and repeated only by a process
@@ -30,22 +28,21 @@ async def deliver_next(tx: Transaction, outbox: Outbox, sender: str) -> bool:
     )
     if cursor is None:
         return False
-    chunk = await ledger.entries(tx, after=cursor.seq, limit=_CHUNK)
-    if not chunk:
-        return False
-    mailed = next((entry for entry in chunk if Kind(entry.kind) in MAILED_KINDS), None)
-    if mailed is not None:
+    head = await ledger.head(tx)
+    mailed = await ledger.entries(
+        tx, after=cursor.seq, limit=outbox.mails_per_commit, kinds=MAILED_KINDS
+    )
+    if mailed:
         organization = await org.get(tx)
-        await outbox.send(
-            compose(organization, mailed, sender), f"{mailed.org_id}-{mailed.seq:012d}"
-        )
+    for entry in mailed:
+        await outbox.send(compose(organization, entry, sender), f"{entry.org_id}-{entry.seq:012d}")
     await tx.run(
         "update follower_cursor set seq = %(seq)s "
         "where org_id = %(org_id)s and follower = %(follower)s",
         follower=_FOLLOWER,
-        seq=mailed.seq if mailed is not None else chunk[-1].seq,
+        seq=mailed[-1].seq if mailed else head.seq,
     )
-    return True
+    return bool(mailed)
 
 
 async def behind(tx: Transaction) -> list[str]:

@@ -1,5 +1,6 @@
 """Where mails go: an SMTP server, or a folder of .eml files when none is set."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,12 +16,17 @@ _PATIENCE_SECONDS = 30
 
 
 class Outbox(Protocol):
+    mails_per_commit: int
+    """How many mails a crash may cause to be sent again."""
+
     async def send(self, message: EmailMessage, name: str) -> None:
         """Hand the message over for good; `name` is the same each time the message is sent."""
 
 
 class SmtpOutbox:
     """One connection to the SMTP server."""
+
+    mails_per_commit = 1
 
     def __init__(self, client: aiosmtplib.SMTP) -> None:
         self._client = client
@@ -33,18 +39,23 @@ class SmtpOutbox:
 class FolderOutbox:
     """Files named by organization and seq: sending again overwrites the same file."""
 
+    mails_per_commit = 50
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     async def send(self, message: EmailMessage, name: str) -> None:
+        # In a thread: a slow disk must not hold up the requests of this process.
+        await asyncio.to_thread(self._write, message.as_bytes(), f"{name}.eml")
+
+    def _write(self, data: bytes, name: str) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / f"{name}.eml"
-        unfinished = path.with_suffix(".tmp")
+        unfinished = self._folder / f"{name}.tmp"
         with unfinished.open("wb") as file:
-            file.write(message.as_bytes())
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        unfinished.rename(path)
+        unfinished.rename(self._folder / name)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The gate in a transaction: many numbers now, or one number as it stood at a past instant."""
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,11 +12,12 @@ from nocall.number import Readings
 from nocall.store import Transaction
 
 AsOf = datetime
+_LOG = logging.getLogger(__name__)
 
 
 async def check_many(tx: Transaction, texts: Sequence[str]) -> list[Verdict]:
     """A verdict for each text, in the order asked."""
-    reads = [number.read(text, tx.actor.region) for text in texts]
+    reads = read_all(texts, tx.actor.region)
     facts = await _facts(tx, reads)
     return [decide(text, read, facts) for text, read in zip(texts, reads, strict=True)]
 
@@ -27,7 +29,7 @@ async def check_as_of(tx: Transaction, text: str, at: AsOf) -> Verdict:
     ledger knows nothing about.
     """
     seq = await ledger.seq_at(tx, at)
-    read = number.read(text, tx.actor.region)
+    (read,) = read_all([text], tx.actor.region)
     listed = {}
     for reading in read.readings:
         found = await ledger.last_item(tx, reading.number, seq, (Kind.ADD, Kind.DELETE))
@@ -36,6 +38,22 @@ async def check_as_of(tx: Transaction, text: str, at: AsOf) -> Verdict:
             listed[reading.number] = Listing(item.record_id, item.type, entry.at)
     enforcement = await ledger.switched_on_at(tx, seq)
     return decide(text, read, ListFacts(seq, at, enforcement, listed))
+
+
+def read_all(texts: Sequence[str], region: str) -> list[Readings]:
+    """What each text can mean. One that cannot even be read without an error is unreadable."""
+    try:
+        return [number.read(text, region) for text in texts]
+    except Exception:  # noqa: BLE001 - whatever it was, it must not spoil the others
+        return [_read_guarded(text, region) for text in texts]
+
+
+def _read_guarded(text: str, region: str) -> Readings:
+    try:
+        return number.read(text, region)
+    except Exception:  # noqa: BLE001 - it is logged, and the number is answered invalid
+        _LOG.exception("a number could not be read")
+        return Readings((), "unreadable")
 
 
 async def _facts(tx: Transaction, reads: Sequence[Readings]) -> ListFacts:

@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from nocall import number
 from nocall.errors import DatabaseUnavailable, OrganizationNotFound
+from nocall.gate.check import read_all
 from nocall.gate.mirror import FORWARD, Mirrors
 from nocall.gate.rules import ListFacts, Listing, decide
 from nocall.model import Actor, Verdict
@@ -46,14 +46,13 @@ class Checker:
 
     async def check(self, actor: Actor, text: str) -> Verdict:
         """Raises `DatabaseUnavailable`; nothing is callable then."""
-        read = number.read(text, actor.region)
+        (read,) = read_all((text,), actor.region)
         facts = await self._join(actor.org_id, [reading.number for reading in read.readings])
         return decide(text, read, facts)
 
     async def check_many(self, actor: Actor, texts: Sequence[str]) -> list[Verdict]:
         """A verdict for each text, in the order asked. Raises `DatabaseUnavailable`."""
-        region = actor.region
-        reads = [number.read(text, region) for text in texts]
+        reads = read_all(texts, actor.region)
         facts = await self.facts_of_many(actor, reads)
         return [decide(text, read, facts) for text, read in zip(texts, reads, strict=True)]
 
@@ -82,10 +81,13 @@ class Checker:
         if gathering is None:
             gathering = self._gathering[org_id] = _Gathering()
         gathering.numbers.extend(numbers)
+        # A future each, so that a request whose client goes away takes no other with it.
+        facts: asyncio.Future[ListFacts] = asyncio.get_running_loop().create_future()
+        gathering.waiting.append(facts)
         if not self._flush_due and self._rounds_under_way < _UNDER_WAY:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
-        return asyncio.shield(gathering.facts)
+        return facts
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -111,14 +113,12 @@ class Checker:
             return_exceptions=True,
         )
         for (org_id, gathering), answer in zip(gathered.items(), answers, strict=True):
-            if gathering.facts.done():
-                continue
             if isinstance(answer, BaseException):
-                gathering.facts.set_exception(answer)
+                gathering.fail(answer)
             elif not answer:
-                gathering.facts.set_exception(OrganizationNotFound(f"no organization {org_id}"))
+                gathering.fail(OrganizationNotFound(f"no organization {org_id}"))
             else:
-                gathering.facts.set_result(_facts(answer))
+                gathering.answer(_facts(answer))
 
     async def _ask(self, statement: str, org_id: str, param: bytes) -> Rows:
         try:
@@ -133,11 +133,21 @@ class Checker:
 class _Gathering:
     """Requests of one organization that the next statement answers together."""
 
-    __slots__ = ("facts", "numbers")
+    __slots__ = ("numbers", "waiting")
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
-        self.facts: asyncio.Future[ListFacts] = asyncio.get_running_loop().create_future()
+        self.waiting: list[asyncio.Future[ListFacts]] = []
+
+    def answer(self, facts: ListFacts) -> None:
+        for future in self.waiting:
+            if not future.done():
+                future.set_result(facts)
+
+    def fail(self, error: BaseException) -> None:
+        for future in self.waiting:
+            if not future.done():
+                future.set_exception(error)
 
 
 def _array(numbers: list[int]) -> bytes:

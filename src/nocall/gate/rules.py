@@ -4,8 +4,9 @@ A rule never fetches anything and never reads a clock. What is not known is a fi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from nocall.model import Answer, Reason, Verdict
 from nocall.number import Readings, e164
@@ -14,8 +15,7 @@ RULE_SET = "2026-11-24"
 """The version of this tuple of rules; it changes when any of them does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True, gc=False):
     """A number on the organization's own list."""
 
     record_id: str
@@ -23,8 +23,7 @@ class Listing:
     since: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ListFacts:
+class ListFacts(Struct, frozen=True):
     """The organization's own list at one seq, as far as the numbers asked about need it."""
 
     seq: int
@@ -33,8 +32,7 @@ class ListFacts:
     listed: Mapping[int, Listing]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True, gc=False):
     answer: Answer
     reason: Reason
     number: int | None = None
@@ -80,20 +78,31 @@ def own_list(read: Readings, facts: ListFacts) -> Finding | None:
     return None
 
 
+_CALLABLE = Answer.CALLABLE
 RULES = (service_code, readable, own_list)
 
 
 def decide(text: str, read: Readings, facts: ListFacts) -> Verdict:
-    """All findings in the order of the rules; the first decides. None means callable."""
-    findings = [found for rule in RULES if (found := rule(read, facts)) is not None]
-    decided = findings[0] if findings else None
-    number = decided.number if decided else None
+    """All findings in the order of the rules; the first decides, callable is what none found."""
+    findings = []
+    for rule in RULES:
+        found = rule(read, facts)
+        if found is not None:
+            findings.append(found)
+    if not findings:
+        # A text without a reading never gets here; if one did, this fails, and is not callable.
+        first = read.readings[0]
+        return Verdict(
+            first.number, text, _CALLABLE, (), first.valid, facts.enforcement, facts.seq, facts.at
+        )
+    decided = findings[0]
+    number = decided.number
     if number is None and read.readings:
         number = read.readings[0].number
     return Verdict(
         number=number,
         text=text,
-        answer=decided.answer if decided else Answer.CALLABLE,
+        answer=decided.answer,
         reasons=tuple(found.reason for found in findings),
         valid=any(reading.valid and reading.number == number for reading in read.readings),
         enforcement=facts.enforcement,

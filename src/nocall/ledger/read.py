@@ -10,6 +10,8 @@ from nocall.ledger.digest import FIRST_PREVIOUS_HASH, at_text
 from nocall.model import Entry, Head, Item, Kind, instant_text
 from nocall.store import Row, Transaction
 
+BEFORE_EVERY_SEQ = -(1 << 63)
+"""Where a reader begins that must also see an entry smuggled in before the first."""
 _CHUNK = 500
 
 
@@ -104,7 +106,7 @@ async def export_lines(tx: Transaction) -> AsyncIterator[str]:
             "firstPreviousHash": FIRST_PREVIOUS_HASH.hex(),
         }
     )
-    after = 0
+    after = BEFORE_EVERY_SEQ
     while chunk := await entries(tx, after=after, limit=_CHUNK):
         for entry in chunk:
             yield _json(entry_document(entry))

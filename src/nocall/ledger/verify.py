@@ -1,15 +1,17 @@
 """Recomputing the ledger from its stored columns and naming the first entry that is wrong."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from nocall.errors import FieldInvalid, LedgerBroken
 from nocall.ledger.digest import FIRST_PREVIOUS_HASH, entry_hash, items_digest
-from nocall.ledger.read import entries, head
+from nocall.ledger.read import BEFORE_EVERY_SEQ, entries, head
 from nocall.model import Entry, Head
 from nocall.store import Transaction
 
 _CHUNK = 500
+_HEAD = re.compile(r"([1-9][0-9]{0,17}):([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +31,10 @@ class Verification:
 
 def parse_expected_head(text: str) -> ExpectedHead:
     """`SEQ:HASH` as `ledger verify` prints it; the hash is 64 hex digits."""
-    seq, _, digest = text.partition(":")
-    try:
-        parsed = ExpectedHead(int(seq), bytes.fromhex(digest))
-    except ValueError:
-        parsed = ExpectedHead(-1, b"")
-    if parsed.seq < 0 or len(parsed.hash) != len(FIRST_PREVIOUS_HASH):
-        raise FieldInvalid("expect-head", "must be SEQ:HASH, as ledger verify prints it", text)
-    return parsed
+    match = _HEAD.fullmatch(text.strip().lower())
+    if match is None:
+        raise FieldInvalid("--expect-head", "must be SEQ:HASH, as ledger verify prints it", text)
+    return ExpectedHead(int(match[1]), bytes.fromhex(match[2]))
 
 
 async def verify(tx: Transaction, expected: ExpectedHead | None = None) -> Verification:
@@ -48,8 +46,9 @@ async def verify(tx: Transaction, expected: ExpectedHead | None = None) -> Verif
     """
     top = await head(tx)
     previous_hash, previous_seq, previous_at = FIRST_PREVIOUS_HASH, 0, None
-    item_count = 0
-    while chunk := await entries(tx, after=previous_seq, limit=_CHUNK):
+    item_count, after = 0, BEFORE_EVERY_SEQ
+    while chunk := await entries(tx, after=after, limit=_CHUNK):
+        after = chunk[-1].seq
         for entry in chunk:
             _verify_entry(entry, previous_seq, previous_hash, previous_at)
             if expected and entry.seq == expected.seq and entry.hash != expected.hash:
@@ -58,14 +57,17 @@ async def verify(tx: Transaction, expected: ExpectedHead | None = None) -> Verif
                 )
             previous_hash, previous_seq, previous_at = entry.hash, entry.seq, entry.at
             item_count += entry.item_count
-    if (top.seq, top.hash) != (previous_seq, previous_hash):
+    if (top.seq, top.hash, top.at) != (previous_seq, previous_hash, previous_at):
+        first = min(top.seq, previous_seq) + 1
         raise LedgerBroken(
-            f"the head row is at seq {top.seq}, the last entry is {previous_seq}",
-            min(top.seq, previous_seq) + 1,
+            f"from entry {first} on ledger and head row differ: the last entry is {previous_seq}, "
+            f"the head row is at {top.seq}",
+            first,
         )
     if expected and expected.seq > previous_seq:
         raise LedgerBroken(
-            f"the ledger ends at {previous_seq}, it once reached {expected.seq}", previous_seq + 1
+            f"entry {previous_seq + 1} is missing: the ledger once reached {expected.seq}",
+            previous_seq + 1,
         )
     return Verification(top, previous_seq, item_count)
 

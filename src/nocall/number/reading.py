@@ -18,7 +18,8 @@ _BLOCKS_OF_1 = _COUNTRY_1 // BLOCK
 _ROUNDS_AT_MOST = 20
 _CACHED_TEXTS = 16_384
 
-_PUNCTUATION = str.maketrans("", "", " -.()\u00a0")
+_PUNCTUATION = " -.()\u00a0"
+"""Signs that phonenumbers drops wherever they stand, so that the plain digits read the same."""
 
 _PARSE_PROBLEMS = {
     NumberParseException.INVALID_COUNTRY_CODE: "unknown_country_code",
@@ -111,7 +112,9 @@ def _ten_digits(number: int, digits: str) -> Readings | None:
 def _read_slowly(text: str, region: str) -> Readings:
     if len(text) > written.LONGEST_TEXT:
         return Readings((), "too_long")
-    bare = text.translate(_PUNCTUATION)
+    bare = text
+    for sign in _PUNCTUATION:
+        bare = bare.replace(sign, "")
     if len(bare) < len(text) and bare.isascii() and bare.removeprefix("+").isdigit():
         return read(bare, region)
     return _ask(text, region)

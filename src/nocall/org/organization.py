@@ -60,12 +60,13 @@ async def change(
     tx: Transaction, *, admin_email: str | None = None, region: str | None = None
 ) -> Organization:
     """Change what is given; recorded as `org_changed` with the old and the new values."""
+    # Locked first: a purge that ends meanwhile must not get an address written back into its row.
+    head = await ledger.lock_head(tx)
     old = await get(tx)
     email = old.admin_email if admin_email is None else _email(admin_email)
     home = old.region if region is None else require_region(region)
     if (email, home) == (old.admin_email, old.region):
         return old
-    head = await ledger.lock_head(tx)
     await tx.run(
         "update org set admin_email = %(email)s, region = %(region)s where org_id = %(org_id)s",
         email=email,
@@ -94,8 +95,8 @@ async def purge(tx: Transaction) -> None:
     The row of the organization stays, nameless, so that its id is never given out again. Raises
     `Conflict` where the newest export does not hold all of the ledger.
     """
-    await get(tx)
     head = await ledger.lock_head(tx)
+    await get(tx)
     row = await tx.only("select exported_seq from org where org_id = %(org_id)s")
     if row.exported_seq != head.seq:
         raise Conflict(

@@ -14,6 +14,7 @@ from datetime import datetime
 from nocall import ledger
 from nocall.errors import FieldInvalid, NotAuthenticated, ScopeMissing, TokenNotFound
 from nocall.model import Actor, Kind, Scope, Token, clean_text, instant_text, new_id, parse_scopes
+from nocall.org import organization
 from nocall.store import Row, Transaction
 
 _TOKEN = re.compile(r"nocall_([0-9a-f]{24})_[A-Za-z0-9_-]{43}\Z")
@@ -66,7 +67,8 @@ async def create_token(
 ) -> Secret:
     """Mint a token of the transaction's organization; recorded as `token_created`.
 
-    Raises `ScopeMissing` when a token would give out a scope it does not have itself.
+    Raises `ScopeMissing` when a token would give out a scope it does not have itself,
+    `OrganizationNotFound` also for an organization that was purged.
     """
     wanted = parse_scopes(scopes)
     if tx.actor.kind == "token" and not set(wanted) <= tx.actor.scopes:
@@ -86,6 +88,7 @@ async def create_token(
         revoked_at=None,
     )
     head = await ledger.lock_head(tx)
+    await organization.get(tx)
     await tx.run(
         "insert into token (org_id, token_id, name, scopes, hash, created_at, created_by, "
         "expires_at) values (%(org_id)s, %(token_id)s, %(name)s, %(scopes)s, %(hash)s, "

@@ -149,11 +149,15 @@ def reachable_binaries(account: Account, binaries: Path, data: Path) -> Path:
 
 
 def _runs(account: Account, binaries: Path) -> bool:
-    try:
-        tried = account.run([binaries / "postgres", "--version"], Path("/"))
-    except OSError:
-        return False
-    return tried.returncode == 0
+    # The server itself needs none of the package's libraries, initdb does.
+    for program in ("postgres", "initdb"):
+        try:
+            tried = account.run([binaries / program, "--version"], Path("/"))
+        except OSError:
+            return False
+        if tried.returncode != 0:
+            return False
+    return True
 
 
 def _copy(binaries: Path, home: Path) -> None:

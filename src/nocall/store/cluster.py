@@ -84,7 +84,7 @@ class Cluster:
             finally:
                 secret.unlink()
             if done.returncode != 0:
-                raise StartRefused(f"PostgreSQL's initdb failed: {last_line(done.stderr)}")
+                raise StartRefused(f"PostgreSQL's initdb failed: {complaint(done.stderr)}")
             staging.rename(self._folder)
             sync_folder(self.data)
 
@@ -97,6 +97,7 @@ class Cluster:
         if claim is None:
             return False
         with claim:
+            self._refuse_foreign_server()
             # The lock proves that nothing of the last run is left, so these are stale. Left where
             # they are, they would stop the start if their process id belongs to another program.
             (self._folder / "postmaster.pid").unlink(missing_ok=True)
@@ -107,7 +108,7 @@ class Cluster:
             command = (self.binaries / "pg_ctl", "start", "-w", "-s", "-t", "600", *files)
             done = self.account.run((*command, "-o", self._options()), self.data, [claim.fileno()])
         if done.returncode != 0:
-            why = self._complaint(already_logged) or last_line(done.stderr)
+            why = complaint(self._logged_since(already_logged) or done.stderr)
             raise StartRefused(f"PostgreSQL did not start: {why} (see {self.data / _LOG})")
         return True
 
@@ -118,11 +119,28 @@ class Cluster:
         command = (self.binaries / "pg_ctl", "stop", "-w", "-s", "-t", "60", "-m", "fast")
         done = self.account.run((*command, "-D", FOLDER), self.data)
         if done.returncode != 0 and not self._is_dead():
-            raise DatabaseUnavailable(f"PostgreSQL did not stop: {last_line(done.stderr)}")
+            raise DatabaseUnavailable(f"PostgreSQL did not stop: {complaint(done.stderr)}")
 
     def is_running(self) -> bool:
         """Whether a server answers on the socket, whoever started it."""
         return self._ping() is not Ping.NO_RESPONSE
+
+    def _refuse_foreign_server(self) -> None:
+        """A server that somebody else started here does not hold our lock, and may be anywhere.
+
+        Two servers in one folder would destroy it. Where the system has no /proc nothing is known,
+        and PostgreSQL's own check of its shared memory has the last word.
+        """
+        try:
+            process_id = int((self._folder / "postmaster.pid").read_text("ascii").split()[0])
+            where = Path(f"/proc/{process_id}/cwd").readlink()
+        except (OSError, ValueError, IndexError):
+            return
+        if where == self._folder:
+            raise StartRefused(
+                f"a PostgreSQL that nocall did not start runs in {self._folder} "
+                f"(process {process_id}): stop it"
+            )
 
     @property
     def _folder(self) -> Path:
@@ -197,10 +215,8 @@ class Cluster:
             self.account.write_file(log)
         return log.stat().st_size
 
-    def _complaint(self, start: int) -> str:
-        text = (self.data / _LOG).read_bytes()[start:].decode(errors="replace")
-        found: list[str] = re.findall(r"\b(?:FATAL|PANIC|ERROR): +(.*)", text)
-        return found[-1] if found else last_line(text)
+    def _logged_since(self, start: int) -> str:
+        return (self.data / _LOG).read_bytes()[start:].decode(errors="replace")
 
 
 def refuse_other_major(data: Path) -> None:
@@ -225,6 +241,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def complaint(text: str) -> str:
+    """The last error in what a program said, which hints and the failed statement may follow."""
+    found: list[str] = re.findall(r"\b(?:FATAL|PANIC|ERROR|error): +(.*)", text)
+    return found[-1] if found else last_line(text)
 
 
 def last_line(text: str) -> str:

@@ -1,7 +1,6 @@
 """Schema `nocall` as one file, by PostgreSQL's own pg_dump and pg_restore."""
 
 import os
-import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nocall.errors import StartRefused
-from nocall.store.cluster import last_line
+from nocall.store.cluster import complaint, last_line
 
 _PORTABLE = ("--no-owner", "--no-privileges")
 
@@ -75,13 +74,7 @@ def _run(program: Path, options: Sequence[str], url: str) -> None:
         raise StartRefused(
             f"{program.name} loads into PostgreSQL 17 or later; this server is older"
         )
-    raise StartRefused(f"{program.name} failed: {_complaint(done.stderr)}")
-
-
-def _complaint(text: str) -> str:
-    """The last error, which hints and the failed statement may follow."""
-    found: list[str] = re.findall(r"\berror: +(.*)", text)
-    return found[-1] if found else last_line(text)
+    raise StartRefused(f"{program.name} failed: {complaint(done.stderr)}")
 
 
 def _without_password(url: str) -> tuple[str, str | None]:

@@ -72,8 +72,6 @@ class Embedded:
 
         Raises `DatabaseUnavailable` if the server does not stop.
         """
-        if self._lease.closed:
-            return
         with _serialized(self._cluster.data):
             _give_up(self._cluster, self._lease)
 

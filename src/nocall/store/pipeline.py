@@ -21,8 +21,8 @@ Rows = list[list[bytes | None]]
 class Pipeline:
     """One such connection. A lost one is opened anew by the next `run`; what was under way fails.
 
-    Every statement stands between syncs of its own, so each is its own transaction and sees all
-    that was committed before it was sent.
+    Statements sent in one turn of the event loop share a sync. They are reads at read committed,
+    so each sees all that was committed before it was sent; where one fails, those after it fail.
     """
 
     def __init__(self, url: str, statements: Mapping[str, str]) -> None:
@@ -32,12 +32,8 @@ class Pipeline:
         self._socket = -1
         self._opening: asyncio.Lock = asyncio.Lock()
         self._waiting: deque[asyncio.Future[Rows]] = deque()
-        self._rows: Rows | None = None
-        self._error: str | None = None
-
-    @property
-    def waiting_count(self) -> int:
-        return len(self._waiting)
+        self._sync_due = False
+        self._writer_added = False
 
     async def run(self, name: str, params: Sequence[bytes | None]) -> Rows:
         """Send the prepared statement now and wait for its rows.
@@ -60,13 +56,25 @@ class Pipeline:
         pgconn = connection.pgconn
         try:
             pgconn.send_query_prepared(name.encode(), params)
-            pgconn.pipeline_sync()
         except psycopg.Error as error:
             future.set_exception(DatabaseUnavailable(str(error)))
             return future
         self._waiting.append(future)
-        self._flush()
+        if not self._sync_due:
+            self._sync_due = True
+            asyncio.get_running_loop().call_soon(self._sync)
         return future
+
+    def _sync(self) -> None:
+        self._sync_due = False
+        if self._connection is None:
+            return
+        try:
+            self._connection.pgconn.pipeline_sync()
+        except psycopg.Error as error:
+            self._fail(str(error))
+            return
+        self._flush()
 
     async def _open(self) -> None:
         async with self._opening:
@@ -97,9 +105,11 @@ class Pipeline:
         except psycopg.Error as error:
             self._fail(str(error))
             return
-        if pending:
+        if pending and not self._writer_added:
+            self._writer_added = True
             loop.add_writer(self._socket, self._flush)
-        else:
+        elif self._writer_added and not pending:
+            self._writer_added = False
             loop.remove_writer(self._socket)
 
     def _readable(self) -> None:
@@ -118,30 +128,24 @@ class Pipeline:
             self._fail("the server closed the connection")
 
     def _take(self, result: pq.abc.PGresult | None) -> None:
-        if result is None:
+        """One result of the oldest statement under way; None and syncs stand between statements."""
+        if result is None or result.status == pq.ExecStatus.PIPELINE_SYNC:
             return
-        status = result.status
-        if status == pq.ExecStatus.TUPLES_OK:
-            columns = range(result.nfields)
-            value = result.get_value
-            self._rows = [
-                [value(row, column) for column in columns] for row in range(result.ntuples)
-            ]
-        elif status == pq.ExecStatus.PIPELINE_SYNC:
-            future = self._waiting.popleft()
-            if not future.done():
-                if self._rows is not None:
-                    future.set_result(self._rows)
-                else:
-                    future.set_exception(DatabaseUnavailable(self._error or "no answer"))
-            self._rows, self._error = None, None
-        elif status == pq.ExecStatus.FATAL_ERROR:
-            self._error = result.error_message.decode(errors="replace").strip()
+        future = self._waiting.popleft()
+        if future.done():
+            return
+        if result.status == pq.ExecStatus.TUPLES_OK:
+            value, columns = result.get_value, range(result.nfields)
+            future.set_result(
+                [[value(row, column) for column in columns] for row in range(result.ntuples)]
+            )
+        else:
+            reason = result.error_message.decode(errors="replace").strip()
+            future.set_exception(DatabaseUnavailable(reason or "the statement was not run"))
 
     def _fail(self, reason: str) -> None:
         """Everything under way has no answer; nothing was decided."""
         connection, self._connection = self._connection, None
-        self._rows, self._error = None, None
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
             if not future.done():
@@ -150,5 +154,7 @@ class Pipeline:
         if connection is not None:
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._socket)
-            loop.remove_writer(self._socket)
+            if self._writer_added:
+                self._writer_added = False
+                loop.remove_writer(self._socket)
             connection.pgconn.finish()

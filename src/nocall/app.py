@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -230,15 +231,21 @@ async def _watch(embedded: Embedded) -> None:
             _LOG.error("the embedded database does not start", extra={"why": str(error)})
 
 
+_NUMBER = re.compile(r"(?<![0-9a-zA-Z])\+?[0-9]{7,15}(?![0-9a-zA-Z])")
+
+
 class _JsonLines(logging.Formatter):
-    """A log line is a JSON object: instant, level, what, the request it belongs to, and extras."""
+    """A log line is a JSON object: instant, level, what, the request it belongs to, and extras.
+
+    A driver's error may quote a row, so what looks like a telephone number is blotted out.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "from": record.name,
-            "what": record.getMessage(),
+            "what": _NUMBER.sub("(number)", record.getMessage()),
         }
         if identity := request_id.get():
             line["request"] = identity
@@ -246,7 +253,9 @@ class _JsonLines(logging.Formatter):
             (name, value) for name, value in vars(record).items() if name not in _STANDARD_FIELDS
         )
         if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
+            line["trace"] = _NUMBER.sub("(number)", self.formatException(record.exc_info))
+        if "why" in line:
+            line["why"] = _NUMBER.sub("(number)", str(line["why"]))
         return json.dumps(line, default=str)
 
 

@@ -1,6 +1,7 @@
 """Following the ledger with a cursor: a mail is sent, then the cursor moves, in one transaction."""
 
 from nocall import ledger, org
+from nocall.errors import OrganizationNotFound
 from nocall.follow.compose import MAILED_KINDS, compose
 from nocall.follow.outbox import Outbox
 from nocall.store import Transaction
@@ -16,6 +17,11 @@ async def deliver_next(tx: Transaction, outbox: Outbox, sender: str) -> bool:
     that dies between the server's answer and the commit; then with the same Message-ID. Returns
     whether there may be more to do.
     """
+    try:
+        organization = await org.get(tx)
+    except OrganizationNotFound:
+        # Purged with mails still to go; there is nobody left to send them to.
+        return False
     await tx.run(
         "insert into follower_cursor (org_id, follower, seq) "
         "values (%(org_id)s, %(follower)s, 0) on conflict do nothing",
@@ -32,8 +38,6 @@ async def deliver_next(tx: Transaction, outbox: Outbox, sender: str) -> bool:
     mailed = await ledger.entries(
         tx, after=cursor.seq, limit=outbox.mails_per_commit, kinds=MAILED_KINDS
     )
-    if mailed:
-        organization = await org.get(tx)
     for entry in mailed:
         await outbox.send(compose(organization, entry, sender), f"{entry.org_id}-{entry.seq:012d}")
     await tx.run(

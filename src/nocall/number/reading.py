@@ -8,7 +8,7 @@ from phonenumbers import NumberParseException, ValidationResult
 
 from nocall.number import nanp, written
 from nocall.number.nanp import ABROAD, ASK, AT_HOME, BLOCK, HOMES, NOT_POSSIBLE, VALID
-from nocall.number.service_code import is_emergency_code, is_service_code
+from nocall.number.service_code import is_emergency_code, is_service_code, is_service_number
 
 _LONGEST_NUMBER = 15
 """Digits of an E.164 number. Some plans list longer ones; no network carries them abroad."""
@@ -115,7 +115,7 @@ def _read_slowly(text: str, region: str) -> Readings:
     bare = text
     for sign in _PUNCTUATION:
         bare = bare.replace(sign, "")
-    if len(bare) < len(text) and bare.isascii() and bare.removeprefix("+").isdigit():
+    if len(bare) < len(text) and bare.removeprefix("+").isdigit():
         return read(bare, region)
     return _ask(text, region)
 
@@ -130,40 +130,31 @@ def _ask(text: str, region: str) -> Readings:
     look = written.look_at(text)
     if not look.international and not is_region(region):
         raise ValueError(f"not a region: {region!r}")
-    found: list[Reading] = []
-    for form, home in ((look.with_plus, None), (text, region)):
-        if home is None and look.international:
-            continue
-        answer = _reading_of(form, home)
-        if isinstance(answer, str):
-            problem = answer
-        elif answer not in found:
-            found.append(answer)
-    if _names_service(look, found, region):
+    forms = [(text, region)] if look.international else [(look.with_plus, None), (text, region)]
+    answers = [_reading_of(form, home) for form, home in forms]
+    found = tuple(dict.fromkeys(answer for answer in answers if isinstance(answer, Reading)))
+    if _names_service(look, found, region) or ("service_code" in answers and not found):
         return Readings((), "service_code", service_code=True)
     if written.holds_several(text, region):
         return Readings((), "several_numbers")
-    return Readings(tuple(found)) if found else Readings((), problem)
+    # Of two reasons that of the home region is the one to act on.
+    return Readings(found, None if found else str(answers[-1]))
 
 
-def _names_service(look: written.Written, found: list[Reading], region: str) -> bool:
-    """Whether the digits as written, or a number they were read as, are a service's.
+def _names_service(look: written.Written, found: tuple[Reading, ...], region: str) -> bool:
+    """Whether the digits as written are a service's.
 
-    Reading may uncover a code: in Germany `011004` is read as a local number that is dialled `110`
-    first. It may also hide one: letters make `911 (emergency)` a number in India. Other than help,
-    what the numbering plan has as an ordinary number is no service.
+    Letters may hide that they call for help: they make `911 (emergency)` a number in India. Other
+    services give way to a number that the numbering plan knows.
     """
     digits = look.short_digits
-    if digits and not look.international and is_emergency_code(digits, region):
+    if not digits:
+        return False
+    if not look.international and is_emergency_code(digits, region):
         return True
     if any(reading.valid for reading in found):
         return False
-    if digits and is_service_code(digits, region, international=look.international):
-        return True
-    return any(
-        is_service_code(number_text(reading.number), region, international=True)
-        for reading in found
-    )
+    return is_service_number(digits) if look.international else is_service_code(digits, region)
 
 
 def _reading_of(text: str, region: str | None, rounds: int = 0) -> Reading | str:
@@ -183,7 +174,11 @@ def _reading_of(text: str, region: str | None, rounds: int = 0) -> Reading | str
     if text == f"+{digits}":
         if len(digits) > _LONGEST_NUMBER:
             return "too_long"
-        return Reading(int(digits), phonenumbers.is_valid_number(parsed))
+        valid = phonenumbers.is_valid_number(parsed)
+        # Reading may uncover a code, as by dropping the zero of `+49 (0)116117`.
+        if not valid and is_service_number(digits):
+            return "service_code"
+        return Reading(int(digits), valid)
     if rounds == _ROUNDS_AT_MOST:
         return "not_a_number"
     return _reading_of(f"+{digits}", None, rounds + 1)

@@ -8,8 +8,8 @@ A code has at most six digits without its country code, and is one of these:
   FCC 20-100) and 933 (test of a 911 line). libphonenumber has the N11 codes for some of these
   regions only, and counts 988 as an emergency number in none;
 - `EUROPE`: the harmonised numbers of social value (Commission Decision 2007/116/EC);
-- an emergency number of the region in libphonenumber's short-number metadata, also with digits
-  behind it where networks connect it all the same;
+- an emergency number of the region in libphonenumber's short-number metadata, at home also with
+  digits behind it where networks connect it all the same;
 - another short code of the region in that metadata. Of those with four digits or more the carriers'
   own and those for text messages do not count: their patterns are as wide as "any five digits".
 """
@@ -34,20 +34,23 @@ def is_emergency_code(digits: str, region: str) -> bool:
     return digits in EVERYWHERE or shortnumberinfo.is_emergency_number(digits, region)
 
 
-def is_service_code(digits: str, region: str, *, international: bool) -> bool:
-    """Whether `digits`, written with `+` or not (`international`), name a service.
+def is_service_number(digits: str) -> bool:
+    """Whether the digits of an international number name a service of their country."""
+    return _is_behind_country_code(digits, emergency_only=False)
 
-    Without `+` a country code may still come first. Where no international prefix says so (those of
-    a few regions begin with other digits than 0, as country codes do), only emergency numbers count
-    behind it: the rest is more likely part of an ordinary number.
+
+def is_service_code(digits: str, region: str) -> bool:
+    """Whether digits written without `+` name a service in `region`, or in another country.
+
+    A country code may come first. Where no international prefix says so (those of a few regions
+    begin with other digits than 0, as country codes do), only emergency numbers count behind it:
+    the rest is more likely part of an ordinary number.
     """
-    if international:
-        return _is_behind_country_code(digits, emergency_only=False)
     metadata = plan.metadata_of(phonenumbers.country_code_for_region(region), region)
     # Some put the national prefix before a code, which needs none.
-    without_prefix = digits.removeprefix(metadata.national_prefix or "")
-    if _is_code(digits, region) or _is_code(without_prefix, region):
-        return True
+    for code in (digits, digits.removeprefix(metadata.national_prefix or "")):
+        if _is_code(code, region) or _is_connected_early(code, region):
+            return True
     prefix = metadata.international_prefix
     dialled = re.match(prefix, digits) if prefix and digits[0] == "0" else None
     if dialled:
@@ -70,9 +73,14 @@ def _is_code(digits: str, region: str) -> bool:
         digits in EVERYWHERE
         or digits in EUROPE
         or (digits in NORTH_AMERICA and region in plan.COUNTRY_REGIONS[1])
-        or shortnumberinfo.connects_to_emergency_number(digits, region)
+        or shortnumberinfo.is_emergency_number(digits, region)
         or _is_short_code(digits, region)
     )
+
+
+def _is_connected_early(digits: str, region: str) -> bool:
+    """Whether networks connect an emergency number's digits without waiting for these to end."""
+    return len(digits) <= LONGEST and shortnumberinfo.connects_to_emergency_number(digits, region)
 
 
 def _is_short_code(code: str, region: str) -> bool:

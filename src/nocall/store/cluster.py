@@ -114,12 +114,16 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop it if it runs; open transactions are rolled back. Raises `DatabaseUnavailable`."""
-        if self._is_dead():
+        if not self._folder.exists():
             return
         command = (self.binaries / "pg_ctl", "stop", "-w", "-s", "-t", "60", "-m", "fast")
-        done = self.account.run((*command, "-D", FOLDER), self.data)
-        if done.returncode != 0 and not self._is_dead():
-            raise DatabaseUnavailable(f"PostgreSQL did not stop: {complaint(done.stderr)}")
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        # A server whose start was just interrupted can't be told to stop before it has a pid file.
+        while not self._is_dead():
+            done = self.account.run((*command, "-D", FOLDER), self.data)
+            if done.returncode != 0 and time.monotonic() > deadline:
+                raise DatabaseUnavailable(f"PostgreSQL did not stop: {complaint(done.stderr)}")
+            time.sleep(0.01)
 
     def is_running(self) -> bool:
         """Whether a server answers on the socket, whoever started it."""

@@ -24,7 +24,12 @@ check: $(VENV)/.made ## lint, format, types, import contracts, shape tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_shape.py
 
-bench: $(VENV)/.made ## print the benchmark table
+# The peers' packages come only with the benchmark.
+$(VENV)/.peers: $(VENV)/.made bench/constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/constraints.txt
+	@touch $@
+
+bench: $(VENV)/.peers ## print the benchmark table
 	$(BIN)/python bench/run.py
 
 prove: $(VENV)/.made ## run the proofs at full size

@@ -1,6 +1,7 @@
 """The embedded PostgreSQL, always the real one: started, shared, killed, and refused."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -13,12 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from nocall.errors import DatabaseRefused, DatabaseUnavailable, StartRefused
+from nocall.store import account
 from nocall.store import embedded as module
 from nocall.store.embedded import Embedded, binaries_folder, open_embedded
 
@@ -28,10 +31,12 @@ STRANGER = "daemon"
 # What a child needs beside its own interpreter's library to import what we import.
 IMPORTS = os.pathsep.join(p for p in sys.path if p and not p.startswith(sys.base_prefix + os.sep))
 CHILD = """
+import signal
 import sys
 from pathlib import Path
 from nocall.errors import NocallError
 from nocall.store.embedded import open_embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     server = open_embedded(Path(sys.argv[1]))
 except NocallError as error:
@@ -108,6 +113,7 @@ def child(
         user=user,
         group=pwd.getpwnam(user).pw_gid if user else None,
         extra_groups=[] if user else None,
+        start_new_session=True,
     ) as process:
         try:
             yield process
@@ -148,6 +154,16 @@ def is_gone(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     return True
+
+
+def is_dead(data: Path) -> bool:
+    """Whether no process of the server or of initdb holds the lock they all inherit."""
+    with (data / "postgres.alive.lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def mode(path: Path) -> int:
@@ -251,6 +267,16 @@ def test_processes_share_it_and_the_last_to_close_stops_it(data):
         assert eventually(lambda: is_gone(pid))
 
 
+def test_a_copy_of_the_lease_in_a_child_keeps_no_server_alive(data):
+    """Between fork and exec a child has all our files; interrupted there, it outlives our close."""
+    server = open_embedded(data)
+    pid = postmaster(data)
+    copy = os.dup(server._lease.fileno())
+    server.close()
+    assert eventually(partial(is_gone, pid))
+    os.close(copy)
+
+
 def test_a_killed_holder_leaves_a_server_that_the_next_adopts(data):
     with child(data) as other:
         url_of(other)
@@ -282,8 +308,8 @@ def test_a_stale_pid_file_naming_a_living_process_does_not_prevent_the_start(dat
         pid_file = (data / "postgres" / "postmaster.pid").read_text()
         owner = (data / "postgres").stat()
         socket_lock = server.socket_folder / ".s.PGSQL.5432.lock"
-    account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if IS_ROOT else {}
-    with subprocess.Popen(["sleep", "60"], cwd="/", **account) as bystander:
+    identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if IS_ROOT else {}
+    with subprocess.Popen(["sleep", "60"], cwd="/", **identity) as bystander:
         lines = [str(bystander.pid), *pid_file.splitlines()[1:]]
         for path in (data / "postgres" / "postmaster.pid", socket_lock):
             path.write_text("\n".join(lines) + "\n")
@@ -294,14 +320,35 @@ def test_a_stale_pid_file_naming_a_living_process_does_not_prevent_the_start(dat
         bystander.kill()
 
 
+def test_a_server_that_somebody_else_started_there_is_left_alone(data):
+    server = open_embedded(data)
+    server.close()
+    owner = (data / "postgres").stat()
+    identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if IS_ROOT else {}
+    options = f"-c listen_addresses= -k {data / 'postgres'}"
+    by_hand = [server.binaries / "pg_ctl", "-s", "-D", data / "postgres"]
+    subprocess.run(
+        [*by_hand, "-l", "/dev/null", "-o", options, "start"], check=True, cwd="/", **identity
+    )
+    try:
+        pid = postmaster(data)
+        with pytest.raises(StartRefused, match=rf"nocall did not start .*process {pid}"):
+            open_embedded(data)
+        assert not is_gone(pid)
+    finally:
+        subprocess.run([*by_hand, "stop"], check=True, cwd="/", **identity)
+    with opened(data) as server:
+        assert ask(server.app_url, "select 1") == 1
+
+
 def test_closing_after_a_crash_signals_no_bystander(data):
     server = open_embedded(data)
     owner = (data / "postgres").stat()
-    account = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if IS_ROOT else {}
+    identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if IS_ROOT else {}
     pid = postmaster(data)
     os.kill(pid, signal.SIGKILL)
-    assert eventually(server._cluster._is_dead)
-    with subprocess.Popen(["sleep", "60"], cwd="/", **account) as bystander:
+    assert eventually(partial(is_dead, data))
+    with subprocess.Popen(["sleep", "60"], cwd="/", **identity) as bystander:
         pid_file = data / "postgres" / "postmaster.pid"
         pid_file.write_text(pid_file.read_text().replace(str(pid), str(bystander.pid), 1))
         server.close()
@@ -366,12 +413,23 @@ def test_an_ordinary_user_runs_it_as_itself(place):
 
 @needs_root
 def test_root_runs_it_under_an_account_of_its_own(data):
-    with opened(data) as server:
-        pid = postmaster(data)
-        assert Path(f"/proc/{pid}").owner() in ("nocall", "nobody")
-        groups = re.search(r"^Groups:(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-        assert groups[1].strip() == ""
-        assert server.binaries == binaries_folder()
+    ours = os.getgroups()
+    os.setgroups([0, 1])
+    try:
+        with opened(data) as server:
+            process = Path(f"/proc/{postmaster(data)}")
+            assert process.owner() in ("nocall", "nobody")
+            assert re.search(r"^Groups:\s*$", (process / "status").read_text(), re.MULTILINE)
+            assert server.binaries == binaries_folder()
+    finally:
+        os.setgroups(ours)
+
+
+@needs_root
+def test_without_useradd_the_account_is_nobody(place, monkeypatch):
+    monkeypatch.setattr(account, "_NAME", "nocall-none")
+    monkeypatch.setattr(account.shutil, "which", lambda *_, **__: None)
+    assert account.choose_account(place / "data" / "postgres").name == "nobody"
 
 
 @needs_root
@@ -493,6 +551,18 @@ def test_a_first_start_killed_during_initdb_is_made_good(place):
         assert ask(server.app_url, "select 1") == 1
     assert not (data / "postgres.new").exists()
     assert not (data / "postgres.password").exists()
+
+
+def test_a_start_that_was_interrupted_by_ctrl_c_leaves_nothing_running(place):
+    data = place / "data"
+    for reached in (data / "postgres.new" / "PG_VERSION", data / "postgres.log"):
+        with child(data) as other:
+            assert eventually(reached.exists)
+            os.killpg(other.pid, signal.SIGINT)
+            assert ends(other).endswith("KeyboardInterrupt")
+        assert eventually(partial(is_dead, data))
+    with opened(data) as server:
+        assert ask(server.app_url, "select 1") == 1
 
 
 def test_a_first_start_killed_before_the_logins_are_done_is_made_good(place, monkeypatch):

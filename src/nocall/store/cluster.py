@@ -114,8 +114,6 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop it if it runs; open transactions are rolled back. Raises `DatabaseUnavailable`."""
-        if not self._folder.exists():
-            return
         command = (self.binaries / "pg_ctl", "stop", "-w", "-s", "-t", "60", "-m", "fast")
         deadline = time.monotonic() + _PATIENCE_SECONDS
         # A server whose start was just interrupted can't be told to stop before it has a pid file.

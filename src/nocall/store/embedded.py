@@ -152,7 +152,10 @@ def _create(cluster: Cluster) -> _Logins:
 
 def _give_up(cluster: Cluster, lease: BinaryIO) -> None:
     """Called under the start lock, so that nobody takes a lease between the two steps."""
-    lease.close()
+    if not lease.closed:
+        # Closing alone would not do: a child just forked holds the file until it runs its program.
+        fcntl.flock(lease, fcntl.LOCK_UN)
+        lease.close()
     try:
         alone = lock_file(cluster.data / "postgres.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

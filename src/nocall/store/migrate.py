@@ -17,8 +17,12 @@ from nocall.store.transaction import Transaction
 _LOCK = 0x6E6F63616C6C  # "nocall"
 _OLDEST_SERVER = 150_000
 _JOBS = "procrastinate"
-_LEDGER_TABLES = ("ledger_entry", "ledger_item")
-_READ_ONLY_TABLES = ("schema_migration", "instance")
+_TABLE_RIGHTS = (
+    (("ledger_entry", "ledger_item"), "select, insert"),
+    (("ledger_head",), "select, insert, update"),
+    (("schema_migration", "instance"), "select"),
+)
+"""The tables on which the application may not do everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,7 @@ def _grant(connection: Connection, app_login: str) -> None:
                 "grant usage, select on all sequences in schema {schema} to {login}",
             ):
                 connection.execute(sql.SQL(statement).format(schema=name, login=login))
-        for tables, right in ((_LEDGER_TABLES, "select, insert"), (_READ_ONLY_TABLES, "select")):
+        for tables, right in _TABLE_RIGHTS:
             for table in tables:
                 name = sql.Identifier("nocall", table)
                 connection.execute(

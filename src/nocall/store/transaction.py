@@ -17,8 +17,9 @@ Row = Any
 """A named tuple whose fields are the statement's columns."""
 Clock = Callable[[], datetime]
 
+# Named last, a temporary table cannot stand in for one of ours: unnamed it is looked up first.
 SESSION_OPTIONS = (
-    "-c search_path=nocall -c synchronous_commit=on -c timezone=UTC -c jit=off "
+    "-c search_path=nocall,pg_temp -c synchronous_commit=on -c timezone=UTC -c jit=off "
     "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=120s"
 )
 _POOL_WAIT_SECONDS = 3.0

@@ -18,7 +18,7 @@ from nocall.model import Actor
 from nocall.store import Database
 
 _LOG = logging.getLogger(__name__)
-_OPTIONS = "-c search_path=procrastinate -c timezone=UTC"
+_OPTIONS = "-c search_path=procrastinate,pg_temp -c timezone=UTC"
 _WAKE_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 300
 _RESTART_SECONDS = 2.0

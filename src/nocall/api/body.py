@@ -77,17 +77,7 @@ def query_text(request: Request[Any, Any, Any], name: str) -> str | None:
 
 
 def _refuse_syntax(message: str, text: str) -> NoReturn:
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BodyMalformed(
-            f"not JSON: {error.msg} at line {error.lineno} column {error.colno} "
-            f"(position {error.pos})"
-        ) from None
-    except RecursionError:
-        raise BodyMalformed("the body is nested too deeply") from None
-    except ValueError:
-        pass
+    _require_json(text)
     # Python reads half a surrogate pair; it is no text, and cannot be stored.
     for escape in _ESCAPE.finditer(text):
         if escape["half"]:
@@ -96,7 +86,22 @@ def _refuse_syntax(message: str, text: str) -> NoReturn:
     raise BodyMalformed(f"not JSON: {message}" + ("" if place else " (position unknown)"))
 
 
+def _require_json(text: str) -> None:
+    """Raises `BodyMalformed` with line, column and position for what Python cannot read either."""
+    try:
+        json.loads(text, parse_int=str)
+    except json.JSONDecodeError as error:
+        raise BodyMalformed(
+            f"not JSON: {error.msg} at line {error.lineno} column {error.colno} "
+            f"(position {error.pos})"
+        ) from None
+    except RecursionError:
+        raise BodyMalformed("the body is nested too deeply") from None
+
+
 def _refuse_field(message: str, text: str) -> NoReturn:
+    # The reader stops at the first field that is wrong, and has not seen what comes after it.
+    _require_json(text)
     match = _PATH.match(message)
     why, path = (match["why"], match["path"] or "$") if match else (message, "$")
     inside = _field_name(path)

@@ -24,7 +24,7 @@ _MESSAGE = "Check completed"
         "Check one number",
         wire.CheckReply,
         400,
-        403,
+        404,
         query={
             "phoneNumber": {"type": "string", "required": True, "example": "12125550123"},
             "at": {
@@ -59,7 +59,7 @@ async def check(request: Request[Any, Any, Any]) -> Response[bytes]:
         "Check many numbers",
         wire.CheckManyReply,
         400,
-        403,
+        404,
         413,
         body=wire.CheckManyBody,
     ),

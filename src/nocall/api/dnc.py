@@ -11,18 +11,35 @@ from nocall import dnc, org
 from nocall.api import document, wire
 from nocall.api.body import header_text, query_text, read, whole_number
 from nocall.api.envelope import done, raw_reply, reply
+from nocall.api.example import success
 from nocall.api.guard import actor_of, runtime_of
 from nocall.dnc import AddRequest
 from nocall.errors import FieldInvalid, FieldMissing, NumberListed
 from nocall.model import Scope, parse_instant
 
 _FAR_PAGE = 1_000_000_000
+_REASON = {"type": "string", "maxLength": 500, "description": "Why; UTF-8, at most 500 bytes."}
 
 
 @post(
     "/api/dnc/add",
     **document.route(
-        Scope.DNC_WRITE, "Add a number", wire.AddReply, 400, 403, 404, 413, 422, body=wire.AddBody
+        Scope.DNC_WRITE,
+        "Add a number",
+        wire.AddReply,
+        400,
+        404,
+        413,
+        422,
+        body=wire.AddBody,
+        headers={
+            "Idempotency-Key": {
+                "type": "string",
+                "pattern": "^[!-~]{1,255}$",
+                "description": "Makes a retry safe: the first success is answered again, for 24 "
+                "hours.",
+            }
+        },
     ),
 )
 async def add(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -47,7 +64,7 @@ async def add(request: Request[Any, Any, Any]) -> Response[bytes]:
             if kept is not None:
                 return raw_reply(kept, 200)
         outcome = await dnc.add(tx, wanted)
-        success = msgspec.json.encode(
+        first = msgspec.json.encode(
             wire.AddReply(
                 message="Phone number added to DNC successfully",
                 status=True,
@@ -59,7 +76,7 @@ async def add(request: Request[Any, Any, Any]) -> Response[bytes]:
         if key is not None and outcome.repeated:
             await org.release_key(tx, key)
         elif key is not None:
-            await org.keep_response(tx, key, success)
+            await org.keep_response(tx, key, first)
     runtime.wake(actor.org_id)
     if outcome.repeated:
         raise NumberListed(
@@ -67,7 +84,7 @@ async def add(request: Request[Any, Any, Any]) -> Response[bytes]:
             "the request was recorded with it",
             {"_id": outcome.record.id},
         )
-    return raw_reply(success, 200)
+    return raw_reply(first, 200)
 
 
 @get(
@@ -82,7 +99,11 @@ async def add(request: Request[Any, Any, Any]) -> Response[bytes]:
             "page": {"type": "integer", "minimum": 1, "default": 1},
             "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
             "search": {"type": "string", "maxLength": 200},
-            "cursor": {"type": "string", "description": "A `nextCursor`; instead of `page`."},
+            "cursor": {
+                "type": "string",
+                "pattern": "^o[0-9a-f]{1,15}$",
+                "description": "A `nextCursor`; instead of `page`.",
+            },
         },
     ),
 )
@@ -149,7 +170,15 @@ async def record(request: Request[Any, Any, Any], record_id: str) -> Response[by
         400,
         403,
         404,
-        query={"reason": {"type": "string", "description": "Why; or as header `X-Reason`."}},
+        query={
+            "reason": {
+                "type": "string",
+                "maxLength": 500,
+                "description": "Why; or as header `X-Reason`.",
+            }
+        },
+        headers={"X-Reason": _REASON},
+        example=success("DNC record deleted successfully"),
     ),
 )
 async def delete_record(request: Request[Any, Any, Any], record_id: str) -> Response[bytes]:
@@ -164,10 +193,10 @@ async def delete_record(request: Request[Any, Any, Any], record_id: str) -> Resp
 
 @delete(
     "/api/dnc/delete",
-    status_code=200,
-    opt={"scope": Scope.DNC_DELETE},
+    **document.refusing_route(Scope.DNC_DELETE, "Delete without an id", 400),
 )
 async def delete_without_id(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Always 400: the id is missing."""
     del request
     raise FieldMissing("id")
 
@@ -175,7 +204,15 @@ async def delete_without_id(request: Request[Any, Any, Any]) -> Response[bytes]:
 @post(
     "/api/dnc/enable-disable",
     **document.route(
-        Scope.ADMIN, "Turn the list on or off", wire.Done, 400, 403, 413, body=wire.SwitchBody
+        Scope.ADMIN,
+        "Turn the list on or off",
+        wire.Done,
+        400,
+        404,
+        413,
+        body=wire.SwitchBody,
+        headers={"X-Reason": _REASON},
+        example=success("DNC setting updated successfully"),
     ),
 )
 async def enable_disable(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -192,7 +229,7 @@ async def enable_disable(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 @get(
     "/api/dnc/settings",
-    **document.route(Scope.DNC_READ, "Read the settings", wire.SettingsReply, 403),
+    **document.route(Scope.DNC_READ, "Read the settings", wire.SettingsReply, 404),
 )
 async def settings(request: Request[Any, Any, Any]) -> Response[bytes]:
     async with runtime_of(request).database.transaction(actor_of(request)) as tx:

@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 from litestar.handlers import HTTPRouteHandler
+from msgspec import UnsetType
 
 from nocall import __version__
 from nocall.api import wire
+from nocall.api.example import EXAMPLES
 from nocall.api.guard import OPERATOR
 from nocall.model import Scope
 
@@ -28,20 +30,52 @@ _FAILURES = {
     500: "An unexpected error.",
     503: "The database does not answer. Nothing was changed, nothing is callable.",
 }
-_ANY_TOKEN = (401, 429, 500, 503)
+_ANY_TOKEN = (401, 403, 429, 500, 503)
+_ANY_OPERATOR = (401, 500, 503)
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
+    429: {
+        "Retry-After": {
+            "required": True,
+            "description": "Seconds.",
+            "schema": {"type": "integer", "minimum": 1},
+        }
+    },
+}
+_BETWEEN_FIELDS: dict[type, dict[str, Any]] = {
+    wire.AddBody: {
+        "anyOf": [
+            {"required": ["source"], "properties": {"source": {"type": "string"}}},
+            {
+                "required": ["batchId", "requestUUID"],
+                "properties": {"batchId": {"type": "string"}, "requestUUID": {"type": "string"}},
+            },
+        ]
+    },
+    wire.CallsBody: {"anyOf": [{"required": ["call_data"]}, {"required": ["callData"]}]},
+}
+"""What a body's fields ask of each other."""
 _SCHEMAS = "#/components/schemas/{name}"
+
+
+Parameters = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Doc:
     scope: Scope | str | None
     summary: str
-    success: type[msgspec.Struct]
+    success: type[msgspec.Struct] | None
+    """What a success answers; None where it is no JSON of ours, or where there is none."""
     codes: tuple[int, ...]
     body: type[msgspec.Struct] | None
-    query: Mapping[str, Mapping[str, Any]]
-    headers: Mapping[str, str]
+    query: Parameters
+    headers: Parameters
     success_code: int
+    media_type: str | None
+    """Of a success; None where the route only ever refuses."""
+    example: object
+    """Of a success; None for the one of its kind."""
 
 
 def route(
@@ -50,24 +84,58 @@ def route(
     success: type[msgspec.Struct],
     *codes: int,
     body: type[msgspec.Struct] | None = None,
-    query: Mapping[str, Mapping[str, Any]] | None = None,
-    headers: Mapping[str, str] | None = None,
+    query: Parameters | None = None,
+    headers: Parameters | None = None,
     success_code: int = 200,
+    example: object = None,
 ) -> dict[str, Any]:
     """What a route handler is given so that the guard and the document know about it."""
-    doc = Doc(scope, summary, success, codes, body, query or {}, headers or {}, success_code)
+    doc = Doc(
+        scope,
+        summary,
+        success,
+        codes,
+        body,
+        query or {},
+        headers or {},
+        success_code,
+        "application/json",
+        example,
+    )
     return {"opt": {"scope": scope, "doc": doc}, "status_code": success_code}
+
+
+def text_route(
+    scope: Scope | str | None, summary: str, media_type: str, *codes: int
+) -> dict[str, Any]:
+    """Like `route`, for what answers with something else than an envelope."""
+    doc = Doc(scope, summary, None, codes, None, {}, {}, 200, media_type, None)
+    return {"opt": {"scope": scope, "doc": doc}, "status_code": 200}
+
+
+def refusing_route(scope: Scope | str | None, summary: str, *codes: int) -> dict[str, Any]:
+    """Like `route`, for what is there to say what is missing."""
+    doc = Doc(scope, summary, None, codes, None, {}, {}, 200, None, None)
+    return {"opt": {"scope": scope, "doc": doc}, "status_code": 200}
 
 
 def build(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     """The whole document as a JSON object."""
     documented = [handler for handler in handlers if "doc" in handler.opt]
-    structs: list[type] = [wire.Problem]
-    for handler in documented:
-        doc: Doc = handler.opt["doc"]
-        structs += [kind for kind in (doc.success, doc.body) if kind]
-    unique = list(dict.fromkeys(structs))
-    _, components = msgspec.json.schema_components(unique, ref_template=_SCHEMAS)
+    bodies = {handler.opt["doc"].body for handler in documented} - {None}
+    replies = {handler.opt["doc"].success for handler in documented} - {None}
+    structs = sorted(bodies | replies, key=lambda kind: kind.__name__)
+    _, components = msgspec.json.schema_components(
+        [wire.Problem, wire.CallView, *structs], ref_template=_SCHEMAS
+    )
+    for name, schema in components.items():
+        kind = getattr(wire, name, None)
+        if kind is None:
+            continue
+        if kind in bodies:
+            schema.update(_BETWEEN_FIELDS.get(kind, {}))
+        else:
+            _require_what_is_there(kind, schema)
     paths: dict[str, dict[str, Any]] = {}
     for handler in documented:
         for path in handler.paths:
@@ -92,6 +160,19 @@ def build(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
             },
         },
     }
+
+
+def _require_what_is_there(kind: type[msgspec.Struct], schema: dict[str, Any]) -> None:
+    """A reply has each of its fields but those that may be left out, whatever their defaults."""
+    if not issubclass(kind, msgspec.Struct):
+        return  # one of the enumerations that wire imports
+    schema["required"] = [
+        one.encode_name
+        for one in msgspec.structs.fields(kind)
+        if UnsetType not in getattr(one.type, "__args__", ())
+    ]
+    for about in schema["properties"].values():
+        about.pop("default", None)
 
 
 def _path(path: str) -> str:
@@ -119,7 +200,9 @@ def _operation(handler: HTTPRouteHandler, path: str) -> dict[str, Any]:
     if doc.body is not None:
         operation["requestBody"] = {
             "required": True,
-            "content": {"application/json": {"schema": _ref(doc.body), **_example(doc.body)}},
+            "content": {
+                "application/json": {"schema": _ref(doc.body), "example": EXAMPLES[doc.body]}
+            },
         }
     return operation
 
@@ -136,85 +219,44 @@ def _parameters(doc: Doc, path: str) -> list[dict[str, Any]]:
         for part in path.split("/")
         if part.startswith("{")
     ]
-    for name, schema in doc.query.items():
-        kept = {key: value for key, value in schema.items() if key != "description"}
-        required = bool(kept.pop("required", False))
-        parameter = {"name": name, "in": "query", "required": required, "schema": kept}
-        if "description" in schema:
-            parameter["description"] = schema["description"]
-        parameters.append(parameter)
-    for name, description in doc.headers.items():
-        parameters.append(
-            {
-                "name": name,
-                "in": "header",
-                "required": False,
-                "description": description,
-                "schema": {"type": "string"},
-            }
-        )
+    for place, named in (("query", doc.query), ("header", doc.headers)):
+        for name, schema in named.items():
+            kept = {key: value for key, value in schema.items() if key != "description"}
+            required = bool(kept.pop("required", False))
+            parameter = {"name": name, "in": place, "required": required, "schema": kept}
+            if "description" in schema:
+                parameter["description"] = schema["description"]
+            parameters.append(parameter)
     return parameters
 
 
 def _responses(doc: Doc) -> dict[str, Any]:
-    codes = [*doc.codes, *(_ANY_TOKEN if doc.scope is not None else (500,))]
-    responses: dict[str, Any] = {
-        str(doc.success_code): {
+    codes = {500, *doc.codes}
+    if doc.scope is not None:
+        codes.update(_ANY_OPERATOR if doc.scope == OPERATOR else _ANY_TOKEN)
+    responses: dict[str, Any] = {}
+    if doc.media_type is not None:
+        responses[str(doc.success_code)] = {
             "description": "Done.",
-            "content": {"application/json": {"schema": _ref(doc.success), **_example(doc.success)}},
+            "content": {doc.media_type: _success(doc)},
         }
-    }
-    for code in sorted(set(codes)):
-        schema = doc.success if code < 400 else wire.Problem
+    for code in sorted(codes):
+        schema = doc.success if code < 400 and doc.success else wire.Problem
         responses[str(code)] = {
             "description": _FAILURES[code],
             "content": {"application/json": {"schema": _ref(schema)}},
         }
+        if code in _HEADERS:
+            responses[str(code)]["headers"] = _HEADERS[code]
     return responses
+
+
+def _success(doc: Doc) -> dict[str, Any]:
+    if doc.success is None:
+        return {"schema": {"type": "object" if doc.media_type == "application/json" else "string"}}
+    example = EXAMPLES.get(doc.success) if doc.example is None else doc.example
+    return {"schema": _ref(doc.success), "example": example}
 
 
 def _ref(kind: type) -> dict[str, str]:
     return {"$ref": _SCHEMAS.format(name=kind.__name__)}
-
-
-_EXAMPLES: dict[type, object] = {
-    wire.AddBody: {
-        "phoneNumber": "12125550123",
-        "batchId": "6924a1b2c3d4e5f601234567",
-        "requestUUID": "5f0c9d1e-2b7a-4c3d-9e8f-0a1b2c3d4e5f",
-        "type": "customer_request",
-    },
-    wire.AddReply: {
-        "message": "Phone number added to DNC successfully",
-        "status": True,
-        "code": 200,
-        "errorMessage": "",
-        "data": {"_id": "6924a1b2c3d4e5f601234568"},
-    },
-    wire.Done: {
-        "message": "DNC record deleted successfully",
-        "status": True,
-        "code": 200,
-        "errorMessage": "",
-    },
-    wire.SwitchBody: {"enable": True},
-    wire.CheckManyBody: {"phoneNumbers": ["12125550123", "+44 20 7946 0123"]},
-    wire.BatchBody: {"batchName": "Autumn", "callingNumbers": ["6924a1b2c3d4e5f601234569"]},
-    wire.CallsBody: {
-        "batchId": "6924a1b2c3d4e5f601234567",
-        "call_data": [{"phoneNumber": "12125550123", "firstName": "Ada"}],
-    },
-    wire.ReportBody: {
-        "batchId": "6924a1b2c3d4e5f601234567",
-        "phoneNumber": "12125550123",
-        "callStatus": "completed",
-        "callDuration": 42,
-    },
-    wire.OrgBody: {"name": "Example Ltd", "adminEmail": "admin@example.com", "region": "US"},
-    wire.OrgChangeBody: {"adminEmail": "new@example.com"},
-    wire.TokenBody: {"name": "dialer", "scopes": ["dnc:read"]},
-}
-
-
-def _example(kind: type) -> dict[str, object]:
-    return {"example": _EXAMPLES[kind]} if kind in _EXAMPLES else {}

@@ -82,7 +82,8 @@ def on_http_error(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     """The framework's own refusals, in our envelope."""
     response = problem_reply(_translate(request, error))
     if error.headers and "allow" in error.headers:
-        response.headers["Allow"] = error.headers["allow"]
+        methods = set(error.headers["allow"].split(", ")) - {"OPTIONS"}
+        response.headers["Allow"] = ", ".join(sorted(methods))
     return response
 
 
@@ -98,7 +99,8 @@ def _translate(request: Request[Any, Any, Any], error: HTTPException) -> NocallE
     if isinstance(error, MethodNotAllowedException):
         return errors.MethodNotAllowed(f"{request.method} is not allowed on {errors.show(path)}")
     if error.status_code == 413:
-        return errors.BodyTooLarge(str(error.detail))
+        limit = request.app.state.runtime.settings.body_limit_bytes
+        return errors.BodyTooLarge(f"a body may have at most {limit} bytes")
     if error.status_code < 500:
         return errors.Invalid(str(error.detail))
     return NocallError(str(error.detail))

@@ -4,6 +4,7 @@ from typing import Any
 
 from litestar import Request
 from litestar.connection import ASGIConnection
+from litestar.exceptions import MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler
 
 from nocall import org
@@ -19,6 +20,10 @@ async def require(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """A guard: the route's `scope` says what a token needs; without one the route is open."""
+    if connection.scope["method"] == "OPTIONS":
+        # The framework's own answer names the methods of one handler where a path has several.
+        known = connection.app.state.document["paths"][connection.scope["path_template"]]
+        raise MethodNotAllowedException(headers={"allow": ", ".join(known).upper()})
     needed = handler.opt.get("scope")
     if needed is None:
         return

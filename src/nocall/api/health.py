@@ -8,6 +8,7 @@ from litestar import Request, Response, get
 from nocall import follow, store
 from nocall.api import document, wire
 from nocall.api.envelope import reply
+from nocall.api.example import success
 from nocall.api.guard import SYSTEM, runtime_of
 from nocall.errors import DatabaseUnavailable, Unavailable
 
@@ -18,7 +19,16 @@ async def live(request: Request[Any, Any, Any]) -> Response[bytes]:
     return reply(_health("alive", {}))
 
 
-@get("/health/ready", **document.route(None, "May it take traffic?", wire.HealthReply, 503))
+@get(
+    "/health/ready",
+    **document.route(
+        None,
+        "May it take traffic?",
+        wire.HealthReply,
+        503,
+        example=success("ready", {"databaseVersion": 1}),
+    ),
+)
 async def ready(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Whether the database is reached and its migrations are this version's."""
     runtime = runtime_of(request)
@@ -34,7 +44,11 @@ async def ready(request: Request[Any, Any, Any]) -> Response[bytes]:
     return reply(_health("ready", {"databaseVersion": version}))
 
 
-@get("/metrics", media_type="text/plain; version=0.0.4; charset=utf-8")
+@get(
+    "/metrics",
+    media_type="text/plain; version=0.0.4",
+    **document.text_route(None, "How is the service doing?", "text/plain"),
+)
 async def metrics(request: Request[Any, Any, Any]) -> bytes:
     """Prometheus text. A database that does not answer is itself a figure, not a failure."""
     runtime = runtime_of(request)
@@ -47,7 +61,11 @@ async def metrics(request: Request[Any, Any, Any]) -> bytes:
     return runtime.metrics.text()
 
 
-@get("/openapi.json", media_type="application/json")
+@get(
+    "/openapi.json",
+    media_type="application/json",
+    **document.text_route(None, "Which routes are there?", "application/json"),
+)
 async def openapi(request: Request[Any, Any, Any]) -> bytes:
     """The OpenAPI 3.1 document of every route."""
     return msgspec.json.encode(request.app.state.document)

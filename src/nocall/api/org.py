@@ -12,6 +12,7 @@ from nocall import dnc, ledger, org
 from nocall.api import document, wire
 from nocall.api.body import read
 from nocall.api.envelope import reply
+from nocall.api.example import ORG_CREATED, TOKEN_CREATED
 from nocall.api.guard import OPERATOR, actor_of, runtime_of
 from nocall.errors import FieldInvalid
 from nocall.model import (
@@ -36,6 +37,7 @@ from nocall.org import Secret
         400,
         413,
         body=wire.OrgBody,
+        example=ORG_CREATED,
         success_code=201,
     ),
 )
@@ -88,7 +90,9 @@ async def change_org(request: Request[Any, Any, Any], org_id: str) -> Response[b
 
 @get(
     "/api/operator/orgs/{org_id:str}/export",
-    **document.route(OPERATOR, "Export everything of an organization", wire.Done, 400, 404),
+    **document.text_route(
+        OPERATOR, "Export everything of an organization", "application/x-ndjson", 400, 404
+    ),
 )
 async def export_org(request: Request[Any, Any, Any], org_id: str) -> Stream:
     """JSON lines, one object a line; the ledger is in it. A purge asks for such an export."""
@@ -143,6 +147,7 @@ async def purge_org(request: Request[Any, Any, Any], org_id: str) -> Response[by
         404,
         413,
         body=wire.TokenBody,
+        example=TOKEN_CREATED,
         success_code=201,
     ),
 )
@@ -158,9 +163,10 @@ async def create_org_token(request: Request[Any, Any, Any], org_id: str) -> Resp
         "Create a token",
         wire.TokenReply,
         400,
-        403,
+        404,
         413,
         body=wire.TokenBody,
+        example=TOKEN_CREATED,
         success_code=201,
     ),
 )

@@ -7,6 +7,8 @@ import jinja2
 import msgspec
 from litestar import Request, Response, get
 
+from nocall.api import document
+
 _FOLDER = Path(__file__).parent / "pages"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_FOLDER),
@@ -26,13 +28,14 @@ _HEADERS = {
 }
 
 
-@get("/docs")
+@get("/docs", **document.text_route(None, "This page", "text/html"))
 async def docs(request: Request[Any, Any, Any]) -> Response[str]:
+    """The document for people."""
     page = _TEMPLATES.get_template("docs.html").render(document=request.app.state.document)
-    return Response(page, media_type="text/html; charset=utf-8", headers=_HEADERS)
+    return Response(page, media_type="text/html", headers=_HEADERS)
 
 
-@get("/docs/style.css")
+@get("/docs/style.css", **document.text_route(None, "The look of this page", "text/css"))
 async def style(request: Request[Any, Any, Any]) -> Response[bytes]:
     del request
     return Response((_FOLDER / "docs.css").read_bytes(), media_type="text/css", headers=_HEADERS)

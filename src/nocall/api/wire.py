@@ -1,5 +1,6 @@
 """The bodies that travel, as msgspec structs: field names, their order and their types are the
-contract. A request's struct says what is required and of which type; limits are the verbs'.
+contract. A request's struct says what is required and of which type. Limits are the verbs': what is
+said of them here (`_shown`) goes into the OpenAPI document and refuses nothing.
 """
 
 # Wire names are camelCase and some replies name the same field as the model does.
@@ -10,15 +11,34 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from nocall.gate import RULE_SET
-from nocall.model import Answer, DncRecord, Reason, Verdict, instant_text
+from nocall.model import Answer, DncRecord, Reason, Scope, Source, Verdict, instant_text
+
+
+def _shown(description: str | None = None, /, **schema: Any) -> Meta:
+    """What the OpenAPI document says of a field, with JSON Schema's own words."""
+    return Meta(description=description, extra_json_schema=schema)
+
 
 PhoneNumber = Annotated[
     str,
-    Meta(
-        description="With country code; a leading + and punctuation are understood.",
+    _shown(
+        "With country code; a leading + and punctuation are understood.",
+        minLength=1,
+        maxLength=100,
         examples=["12125550123"],
     ),
 ]
+Digits = Annotated[str, _shown("Country code and number, without a +.", pattern="^[0-9]{1,15}$")]
+Id = Annotated[str, _shown(pattern="^[0-9a-f]{24}$")]
+_UUID_FORM = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
+RequestUuid = Annotated[str, _shown(pattern=_UUID_FORM)]
+Instant = Annotated[str, _shown(format="date-time")]
+Why = Annotated[str, _shown("At most 500 bytes.", maxLength=500)]
+ScopeName = Annotated[str, _shown(enum=[scope.value for scope in Scope])]
+Enforcement = Annotated[
+    str, _shown("Whether the organization's own list is consulted.", enum=["on", "off"])
+]
+Clock = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}
 
 
 class Done(Struct):
@@ -45,21 +65,20 @@ class AddBody(Struct):
     """A number to list: from a call (`batchId` and `requestUUID`), or with a `source`."""
 
     phoneNumber: PhoneNumber
-    batchId: str | None = None
-    requestUUID: str | None = None
-    type: Annotated[str, Meta(description="At most 64 bytes.")] | None = None
+    batchId: Id | None = None
+    requestUUID: RequestUuid | None = None
+    type: Annotated[str, _shown("At most 64 bytes.", maxLength=64)] | None = None
     source: (
-        Annotated[str, Meta(description="`manual`, `web`, `import` or `api`: not from a call.")]
-        | None
+        Annotated[str, _shown("Not from a call.", enum=["manual", "web", "import", "api"])] | None
     ) = None
-    reason: Annotated[str, Meta(description="At most 500 bytes.")] | None = None
+    reason: Why | None = None
     requestedAt: (
-        Annotated[str, Meta(description="When the person asked, with its offset.")] | None
+        Annotated[str, _shown("When the person asked, with its offset.", format="date-time")] | None
     ) = None
 
 
 class Added(Struct):
-    id: str = field(name="_id")
+    id: Id = field(name="_id")
 
 
 class AddReply(Done):
@@ -69,19 +88,19 @@ class AddReply(Done):
 class Record(Struct):
     """A DNC record; from `source` on the fields are our additions."""
 
-    id: str = field(name="_id")
-    phoneNumber: str
+    id: Id = field(name="_id")
+    phoneNumber: Digits
     type: str | None
-    orgId: str
-    batchId: str | None
-    requestUUID: str | None
+    orgId: Id
+    batchId: Id | None
+    requestUUID: RequestUuid | None
     callRecording: str | None
     transcription: str | None
-    createdAt: str
-    source: str
+    createdAt: Instant
+    source: Annotated[str, _shown(enum=[source.value for source in Source])]
     addedBy: str
     reason: str | None
-    requestedAt: str | None
+    requestedAt: Instant | None
 
     @classmethod
     def of(cls, record: DncRecord) -> "Record":
@@ -124,12 +143,12 @@ class ListReply(Done):
 
 
 class SwitchBody(Struct):
-    enable: Annotated[bool, Meta(description="Whether the gate consults the list.")]
+    enable: Annotated[bool, _shown("Whether the gate consults the list.")]
 
 
 class Settings(Struct):
     enable: bool
-    orgId: str
+    orgId: Id
     region: str
 
 
@@ -140,9 +159,9 @@ class SettingsReply(Done):
 class CheckReason(Struct):
     code: str
     message: str
-    recordId: str | UnsetType | None = UNSET
+    recordId: Id | UnsetType | None = UNSET
     type: str | UnsetType | None = UNSET
-    since: str | UnsetType = UNSET
+    since: Instant | UnsetType = UNSET
 
 
 class CheckResult(Struct):
@@ -152,7 +171,7 @@ class CheckResult(Struct):
     verdict: Answer
     reasons: list[CheckReason]
     valid: bool
-    enforcement: str
+    enforcement: Enforcement
     input: str | UnsetType = UNSET
 
     @classmethod
@@ -180,7 +199,7 @@ class CheckOne(CheckResult):
     """A verdict with the ledger's seq and the instant it was taken at."""
 
     seq: int = 0
-    checkedAt: str = ""
+    checkedAt: Instant = ""
     ruleSet: str = ""
 
     @classmethod
@@ -198,16 +217,14 @@ class CheckReply(Done):
 
 
 class CheckManyBody(Struct):
-    phoneNumbers: Annotated[
-        list[str], Meta(description="1 to 10,000 numbers.", examples=[["12125550123"]])
-    ]
+    phoneNumbers: Annotated[list[str], _shown("1 to 10,000 numbers.", minItems=1, maxItems=10_000)]
 
 
 class CheckManyData(Struct):
     results: list[CheckResult]
-    enforcement: str
+    enforcement: Enforcement
     seq: int
-    checkedAt: str
+    checkedAt: Instant
     ruleSet: str
 
 
@@ -216,23 +233,57 @@ class CheckManyReply(Done):
 
 
 class BatchBody(Struct):
-    batchName: str
-    callingNumbers: list[str]
-    retry: int | None = None
-    delay: Annotated[int, Meta(description="Seconds between attempts.")] | None = None
-    timezone: str | None = None
-    callingHour: dict[str, str] | None = None
-    allowedDays: Annotated[list[int], Meta(description="0 is Sunday.")] | None = None
+    batchName: Annotated[str, _shown("At most 200 bytes.", minLength=1, maxLength=200)]
+    callingNumbers: Annotated[
+        list[Annotated[str, _shown("At most 64 bytes.", maxLength=64)]], _shown(minItems=1)
+    ]
+    retry: Annotated[int, _shown("Attempts for a failed call.", minimum=0, maximum=100)] | None = (
+        None
+    )
+    delay: (
+        Annotated[int, _shown("Seconds between attempts.", minimum=0, maximum=2_592_000)] | None
+    ) = None
+    timezone: Annotated[str, _shown("An IANA zone name.", maxLength=100)] | None = None
+    callingHour: (
+        Annotated[
+            dict[str, str],
+            _shown(
+                "Two different times; over midnight where the end is the earlier one.",
+                required=["start", "end"],
+                properties={"start": Clock, "end": Clock},
+            ),
+        ]
+        | None
+    ) = None
+    allowedDays: (
+        Annotated[
+            list[Annotated[int, _shown(minimum=0, maximum=6)]], _shown("0 is Sunday.", minItems=1)
+        ]
+        | None
+    ) = None
 
 
 class BatchReply(Done):
-    data: str
+    data: Id
+
+
+Row = Annotated[
+    dict[str, Any],
+    _shown(
+        "Other members than the number are kept as the call's custom fields.",
+        required=["phoneNumber"],
+        properties={"phoneNumber": {"type": "string", "minLength": 1, "maxLength": 100}},
+    ),
+]
+Rows = Annotated[list[Row], _shown(minItems=1)]
 
 
 class CallsBody(Struct):
-    batchId: str
-    call_data: list[dict[str, Any]] | UnsetType = UNSET
-    callData: list[dict[str, Any]] | UnsetType = UNSET
+    """The calls under either spelling; where both stand, `call_data` counts."""
+
+    batchId: Id
+    call_data: Rows | UnsetType = UNSET
+    callData: Rows | UnsetType = UNSET
 
 
 class FailedChunk(Struct):
@@ -242,7 +293,7 @@ class FailedChunk(Struct):
 
 class CallsData(Struct):
     added: int
-    callIds: list[str]
+    callIds: list[Id]
     failedChunks: list[FailedChunk] | UnsetType = UNSET
 
 
@@ -251,23 +302,33 @@ class CallsReply(Done):
 
 
 class PhoneLog(Struct):
-    requestUUID: str
+    requestUUID: RequestUuid
     callStatus: str
     callDuration: int | None
     recordingUrl: str | None
     transcript: str | None
-    createdAt: str
+    createdAt: Instant
+
+
+class CallView(Struct):
+    """A call; its custom fields stand beside these."""
+
+    id: Id = field(name="_id")
+    phoneNumber: Digits
+    callStatus: str
+    phoneLogs: list[PhoneLog]
+    createdAt: Instant
 
 
 class BatchDetails(Struct):
-    batchId: str
+    batchId: Id
     batchName: str
     batchStatus: str
     page: int
     limit: int
     total: int
     totalPages: int
-    data: list[dict[str, Any]]
+    data: list[Annotated[dict[str, Any], _shown(**{"$ref": "#/components/schemas/CallView"})]]
 
 
 class BatchDetailsReply(Done):
@@ -275,42 +336,55 @@ class BatchDetailsReply(Done):
 
 
 class ReportBody(Struct):
-    batchId: str
+    batchId: Id
     phoneNumber: PhoneNumber
-    callStatus: str
-    callDuration: Annotated[int, Meta(description="Seconds.")] | None = None
-    recordingUrl: str | None = None
-    transcript: Annotated[str, Meta(description="At most 1 MiB.")] | None = None
-    requestUUID: Annotated[str, Meta(description="The dialer's own; else one is made.")] | None = (
-        None
-    )
+    callStatus: Annotated[str, _shown("At most 40 bytes.", minLength=1, maxLength=40)]
+    callDuration: Annotated[int, _shown("Seconds.", minimum=0, maximum=86_400)] | None = None
+    recordingUrl: Annotated[str, _shown("At most 2,000 bytes.", maxLength=2_000)] | None = None
+    transcript: Annotated[str, _shown("At most 1 MiB.", maxLength=1_048_576)] | None = None
+    requestUUID: (
+        Annotated[str, _shown("The dialer's own; else one is made.", pattern=_UUID_FORM)] | None
+    ) = None
 
 
 class Reported(Struct):
-    requestUUID: str
+    requestUUID: RequestUuid
 
 
 class ReportReply(Done):
     data: Reported
 
 
+Email = Annotated[
+    str,
+    _shown(
+        "One address, at most 254 bytes.",
+        maxLength=254,
+        pattern=r"""^[^@\s,;<>"]+@[^@\s,;<>"]+$""",
+    ),
+]
+Region = Annotated[
+    str, _shown("The home region, a two-letter country code.", pattern="^[A-Za-z]{2}$")
+]
+
+
 class OrgBody(Struct):
-    name: str
-    adminEmail: str
-    region: str = "US"
+    name: Annotated[str, _shown("At most 200 bytes.", minLength=1, maxLength=200)]
+    adminEmail: Email
+    region: Region = "US"
 
 
 class OrgChangeBody(Struct):
-    adminEmail: str | None = None
-    region: str | None = None
+    adminEmail: Email | None = None
+    region: Region | None = None
 
 
 class Org(Struct):
-    id: str = field(name="_id")
+    id: Id = field(name="_id")
     name: str
     adminEmail: str
     region: str
-    createdAt: str
+    createdAt: Instant
 
 
 class OrgReply(Done):
@@ -326,7 +400,7 @@ class OrgsReply(Done):
 
 
 class Purged(Struct):
-    id: str = field(name="_id")
+    id: Id = field(name="_id")
     ledger: str
 
 
@@ -335,20 +409,22 @@ class PurgedReply(Done):
 
 
 class TokenBody(Struct):
-    scopes: list[str]
-    name: str = ""
-    expiresAt: str | None = None
+    scopes: Annotated[list[ScopeName], _shown(minItems=1)]
+    name: Annotated[str, _shown("At most 100 bytes.", maxLength=100)] = ""
+    expiresAt: (
+        Annotated[str, _shown("In the future, with its offset.", format="date-time")] | None
+    ) = None
 
 
 class TokenView(Struct):
-    id: str = field(name="_id")
+    id: Id = field(name="_id")
     name: str
-    scopes: list[str]
-    createdAt: str
+    scopes: list[ScopeName]
+    createdAt: Instant
     createdBy: str
-    expiresAt: str | None
-    revokedAt: str | None
-    token: Annotated[str, Meta(description="Shown once.")] | UnsetType = UNSET
+    expiresAt: Instant | None
+    revokedAt: Instant | None
+    token: Annotated[str, _shown("Shown once.")] | UnsetType = UNSET
 
 
 class TokenReply(Done):

@@ -44,19 +44,26 @@ async def entries(
 
 
 async def seq_at(tx: Transaction, at: datetime) -> int:
-    """The seq the ledger stood at, at the instant `at`.
+    """The seq the ledger stood at, at the instant `at`; the answer is the same for ever.
 
     Raises `FieldInvalid` for an instant before the organization's first entry, or still to come:
     about neither does the ledger know anything.
     """
+    clock = await tx.only("select clock_timestamp() as now")
+    if at > clock.now:
+        raise FieldInvalid("at", "is still to come", instant_text(at))
+    # An entry gets its instant before it is committed. Once the head is free and the millisecond
+    # over, none can come any more that would count as of `at`.
+    await tx.one(
+        "select pg_sleep_until(%(at)s + interval '1 millisecond') from ledger_head "
+        "where org_id = %(org_id)s for key share",
+        at=at,
+    )
     row = await tx.one(
         "select seq from ledger_entry where org_id = %(org_id)s and at <= %(at)s "
         "order by at desc, seq desc limit 1",
         at=at,
     )
-    clock = await tx.only("select clock_timestamp() as now")
-    if at > clock.now:
-        raise FieldInvalid("at", "is still to come", instant_text(at))
     if row is None:
         raise FieldInvalid("at", "is before the organization's ledger begins", instant_text(at))
     return int(row.seq)

@@ -8,7 +8,11 @@ from phonenumbers import NumberParseException, ValidationResult
 
 from nocall.number import nanp, written
 from nocall.number.nanp import ABROAD, ASK, AT_HOME, BLOCK, HOMES, NOT_POSSIBLE, VALID
-from nocall.number.service_code import is_emergency_code, is_service_code, is_service_number
+from nocall.number.service_code import (
+    is_emergency_code,
+    is_service_code,
+    is_international_service_code,
+)
 
 _LONGEST_NUMBER = 15
 """Digits of an E.164 number. Some plans list longer ones; no network carries them abroad."""
@@ -154,7 +158,11 @@ def _names_service(look: written.Written, found: tuple[Reading, ...], region: st
         return True
     if any(reading.valid for reading in found):
         return False
-    return is_service_number(digits) if look.international else is_service_code(digits, region)
+    return (
+        is_international_service_code(digits)
+        if look.international
+        else is_service_code(digits, region)
+    )
 
 
 def _reading_of(text: str, region: str | None, rounds: int = 0) -> Reading | str:
@@ -167,21 +175,19 @@ def _reading_of(text: str, region: str | None, rounds: int = 0) -> Reading | str
         parsed = phonenumbers.parse(text, region)
     except NumberParseException as refused:
         return _PARSE_PROBLEMS[refused.error_type]
-    possible = phonenumbers.is_possible_number_with_reason(parsed)
-    if possible != ValidationResult.IS_POSSIBLE:
-        return _LENGTH_PROBLEMS[possible]
+    problem = _LENGTH_PROBLEMS.get(phonenumbers.is_possible_number_with_reason(parsed))
+    if problem:
+        return problem
     digits = f"{parsed.country_code}{phonenumbers.national_significant_number(parsed)}"
-    if text == f"+{digits}":
-        if len(digits) > _LONGEST_NUMBER:
-            return "too_long"
-        valid = phonenumbers.is_valid_number(parsed)
-        # Reading may uncover a code, as by dropping the zero of `+49 (0)116117`.
-        if not valid and is_service_number(digits):
-            return "service_code"
-        return Reading(int(digits), valid)
-    if rounds == _ROUNDS_AT_MOST:
-        return "not_a_number"
-    return _reading_of(f"+{digits}", None, rounds + 1)
+    if text != f"+{digits}":
+        again = rounds < _ROUNDS_AT_MOST
+        return _reading_of(f"+{digits}", None, rounds + 1) if again else "not_a_number"
+    if len(digits) > _LONGEST_NUMBER:
+        return "too_long"
+    valid = phonenumbers.is_valid_number(parsed)
+    # Reading may uncover a code, as by dropping the zero of `+49 (0)116117`.
+    uncovered = not valid and is_international_service_code(digits)
+    return "service_code" if uncovered else Reading(int(digits), valid)
 
 
 def from_query(text: str) -> str:

@@ -34,7 +34,7 @@ def is_emergency_code(digits: str, region: str) -> bool:
     return digits in EVERYWHERE or shortnumberinfo.is_emergency_number(digits, region)
 
 
-def is_service_number(digits: str) -> bool:
+def is_international_service_code(digits: str) -> bool:
     """Whether the digits of an international number name a service of their country."""
     return _is_behind_country_code(digits, emergency_only=False)
 

@@ -146,8 +146,8 @@ async def serve(
                 await checker.close()
 
 
-async def work(settings: Settings, ready: Ready) -> None:
-    """Do the background work until told to stop."""
+async def work(settings: Settings, ready: Ready, announce: Callable[[], None]) -> None:
+    """Do the background work until told to stop; `announce` is called when it begins."""
     async with open_database(settings, ready) as database:
         worker = Worker(settings, database)
         async with worker.app.open_async():
@@ -155,6 +155,7 @@ async def work(settings: Settings, ready: Ready) -> None:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, task.cancel)
+            announce()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 

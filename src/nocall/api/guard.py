@@ -20,7 +20,7 @@ async def require(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """A guard: the route's `scope` says what a token needs; without one the route is open."""
-    if connection.scope["method"] == "OPTIONS":
+    if connection.scope.get("method") == "OPTIONS":
         # The framework's own answer names the methods of one handler where a path has several.
         known = connection.app.state.document["paths"][connection.scope["path_template"]]
         raise MethodNotAllowedException(headers={"allow": ", ".join(known).upper()})

@@ -1,5 +1,6 @@
 """nocall ledger: verify, show, export."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,7 @@ def export(file: Path, org_id: str | None, data: Path | None, as_json: bool) -> 
         async with database.snapshot(actor) as tx:
             head = await ledger.head(tx)
             if str(file) == "-":
-                async for line in ledger.export_lines(tx):
-                    click.echo(line)
+                await _print_lines(ledger.export_lines(tx), as_json=as_json)
             else:
                 unfinished = file.with_name(file.name + ".part")
                 with unfinished.open("w", encoding="utf-8") as out:
@@ -87,6 +87,16 @@ def export(file: Path, org_id: str | None, data: Path | None, as_json: bool) -> 
     seq, head = in_org(data, org_id, body)
     if str(file) != "-":
         show({"file": str(file), "seq": seq, "head": head}, as_json=as_json)
+
+
+async def _print_lines(lines: AsyncIterator[str], *, as_json: bool) -> None:
+    """As they are, a document a line; as one document they are the elements of an array."""
+    opening = "["
+    async for line in lines:
+        click.echo(opening + line if as_json else line, nl=not as_json)
+        opening = ",\n"
+    if as_json:
+        click.echo("]")
 
 
 def _line(entry: dict[str, Any]) -> str:

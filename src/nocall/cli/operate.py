@@ -1,6 +1,9 @@
 """nocall serve, worker, migrate, backup, restore."""
 
 import asyncio
+import contextlib
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +52,14 @@ def serve_command(
 @command_options()
 def worker_command(data: Path | None, as_json: bool) -> None:
     """Do the background work only, beside processes that serve with NOCALL_WORKER=false."""
-    del as_json
     settings = settings_of(data)
     log_to_stderr()
+
+    def announce() -> None:
+        show({"working": True}, as_json=as_json, text="nocall works in the background")
+
     with ready_database(settings, bring_up=False) as ready:
-        run(lambda: work(settings, ready))
+        run(lambda: work(settings, ready, announce))
 
 
 @click.command("migrate")
@@ -98,12 +104,13 @@ def restore_command(file: Path, data: Path | None, as_json: bool) -> None:
     settings = settings_of(data)
     if settings.database_url is None:
         _refuse_used(settings.data)
-        embedded = open_embedded(settings.data)
-        try:
-            load_dump(embedded.binaries, embedded.owner_url, file)
-            migrate(embedded.owner_url, embedded.app_url)
-        finally:
-            embedded.close()
+        with _undone_on_failure(settings.data):
+            embedded = open_embedded(settings.data)
+            try:
+                load_dump(embedded.binaries, embedded.owner_url, file)
+                migrate(embedded.owner_url, embedded.app_url)
+            finally:
+                embedded.close()
     elif settings.database_owner_url is None:
         raise ConfigInvalid("NOCALL_DATABASE_OWNER_URL is needed: only the owner restores")
     else:
@@ -134,6 +141,20 @@ async def _verify_every(database: Database) -> list[dict[str, Any]]:
 def _refuse_used(data: Path) -> None:
     if data.exists() and (not data.is_dir() or any(data.iterdir())):
         raise StartRefused(f"restore needs an empty data folder, {data} is not")
+
+
+@contextlib.contextmanager
+def _undone_on_failure(data: Path) -> Iterator[None]:
+    """The folder was empty, and is again, so that the next try with another file finds it so."""
+    try:
+        yield
+    except BaseException:
+        for path in data.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        raise
 
 
 COMMANDS = (serve_command, worker_command, migrate_command, backup_command, restore_command)

@@ -21,6 +21,7 @@ from nocall.store import Database
 EXIT: dict[type[NocallError], int] = {
     errors.StartRefused: 3,
     errors.Invalid: 4,
+    errors.NotAllowed: 5,
     errors.NotFound: 5,
     errors.Conflict: 6,
     errors.NumberListed: 6,

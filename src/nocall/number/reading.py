@@ -10,8 +10,8 @@ from nocall.number import nanp, written
 from nocall.number.nanp import ABROAD, ASK, AT_HOME, BLOCK, HOMES, NOT_POSSIBLE, VALID
 from nocall.number.service_code import (
     is_emergency_code,
-    is_service_code,
     is_international_service_code,
+    is_service_code,
 )
 
 _LONGEST_NUMBER = 15

@@ -67,7 +67,7 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, object]) -
     values.update({name: value for name, value in flags.items() if value is not None})
     values.setdefault("data", default_data_folder(environment))
     settings = Settings(**values)  # type: ignore[arg-type]  # _parse gave each option its type
-    _refuse_half_set(settings)
+    _refuse_half_set(settings, values)
     return settings
 
 
@@ -95,9 +95,11 @@ _INTEGERS = {
 
 
 def _parse(option: str, name: str, text: str) -> object:
+    if not text and option != "trusted_proxies":
+        raise ConfigInvalid(f"{name} is set but empty")
     if option in _INTEGERS:
         low, high = _INTEGERS[option]
-        if not re.fullmatch(r"\d{1,10}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"[0-9]{1,10}", text) or not low <= int(text) <= high:
             raise ConfigInvalid(f"{name} must be a whole number from {low} to {high}, not {text!r}")
         return int(text)
     if option == "data":
@@ -108,12 +110,10 @@ def _parse(option: str, name: str, text: str) -> object:
         return text.lower() in ("true", "1")
     if option == "trusted_proxies":
         return tuple(part.strip() for part in text.split(",") if part.strip())
-    if not text:
-        raise ConfigInvalid(f"{name} is set but empty")
     return text
 
 
-def _refuse_half_set(settings: Settings) -> None:
+def _refuse_half_set(settings: Settings, given: Mapping[str, object]) -> None:
     if settings.database_owner_url and not settings.database_url:
         raise ConfigInvalid(
             "NOCALL_DATABASE_OWNER_URL is set without NOCALL_DATABASE_URL: "
@@ -125,11 +125,18 @@ def _refuse_half_set(settings: Settings) -> None:
             raise ConfigInvalid(f"{_PREFIX}{name.upper()} must start with postgresql://")
     if (settings.smtp_user is None) != (settings.smtp_password is None):
         raise ConfigInvalid("set both NOCALL_SMTP_USER and NOCALL_SMTP_PASSWORD, or neither")
-    if settings.smtp_user and not settings.smtp_host:
-        raise ConfigInvalid("NOCALL_SMTP_USER is set without NOCALL_SMTP_HOST")
+    for name in ("smtp_user", "smtp_port", "smtp_tls"):
+        if name in given and not settings.smtp_host:
+            raise ConfigInvalid(f"{_PREFIX}{name.upper()} is set without NOCALL_SMTP_HOST")
     if settings.smtp_tls not in ("starttls", "tls", "none"):
         raise ConfigInvalid(
             f"NOCALL_SMTP_TLS must be starttls, tls or none, not {settings.smtp_tls!r}"
+        )
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+|[^@<>]*<[^@\s]+@[^@\s]+>", settings.mail_from) or (
+        not settings.mail_from.isprintable()
+    ):
+        raise ConfigInvalid(
+            f"NOCALL_MAIL_FROM must be one e-mail address, not {settings.mail_from!r}"
         )
     if settings.smtp_user and settings.smtp_tls == "none":
         raise ConfigInvalid(

@@ -28,7 +28,7 @@ class _Tree(click.Group):
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code)
         except click.Abort:
-            _fail("stopped, nothing was done", 1)
+            _fail("stopped", 1)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from nocall import ledger
-from nocall.cli.running import command_options, in_org, show
+from nocall.cli.running import command_options, in_org, show, write_lines
 from nocall.ledger import Verification, entry_document, parse_expected_head
 from nocall.model import Actor, instant_text
 from nocall.store import Database
@@ -77,11 +77,7 @@ def export(file: Path, org_id: str | None, data: Path | None, as_json: bool) -> 
             if str(file) == "-":
                 await _print_lines(ledger.export_lines(tx), as_json=as_json)
             else:
-                unfinished = file.with_name(file.name + ".part")
-                with unfinished.open("w", encoding="utf-8") as out:
-                    async for line in ledger.export_lines(tx):
-                        out.write(line + "\n")
-                unfinished.rename(file)
+                await write_lines(file, ledger.export_lines(tx))
         return head.seq, f"{head.seq}:{head.hash.hex()}"
 
     seq, head = in_org(data, org_id, body)

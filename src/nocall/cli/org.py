@@ -15,6 +15,7 @@ from nocall.cli.running import (
     settings_of,
     show,
     table,
+    write_lines,
 )
 from nocall.model import Actor, Organization, instant_text, new_id
 from nocall.store import Database, migrate
@@ -83,15 +84,9 @@ def export(file: Path, org_id: str | None, data: Path | None, as_json: bool) -> 
     """Write everything of an organization to FILE, as JSON lines."""
 
     async def body(database: Database, actor: Actor) -> tuple[str, int, int]:
-        unfinished = file.with_name(file.name + ".part")
-        line_count = 0
         async with database.snapshot(actor) as tx:
             seq = (await ledger.head(tx)).seq
-            with unfinished.open("w", encoding="utf-8") as out:
-                async for line in dnc.export_lines(tx):
-                    out.write(line + "\n")
-                    line_count += 1
-        unfinished.rename(file)
+            line_count = await write_lines(file, dnc.export_lines(tx))
         async with database.transaction(actor) as tx:
             await org.mark_exported(tx, seq)
         return actor.org_id, seq, line_count

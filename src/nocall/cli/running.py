@@ -5,7 +5,7 @@ import functools
 import getpass
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,24 @@ async def _org_actor(database: Database, org_id: str | None) -> Actor:
     return Actor(at_terminal.kind, at_terminal.id, at_terminal.name, found.id, region=found.region)
 
 
+async def write_lines(file: Path, lines: AsyncIterator[str]) -> int:
+    """Write `file`, whole or not at all; returns how many lines it has."""
+    part = file.with_name(f"{file.name}.part")
+    part.unlink(missing_ok=True)
+    line_count = 0
+    try:
+        # It holds people's numbers, so nobody else may read it from its first byte on.
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            async for line in lines:
+                out.write(line + "\n")
+                line_count += 1
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return line_count
+
+
 def show(document: Any, *, as_json: bool, text: str | None = None) -> None:
     """Print the document, or `text` for people; a mapping without a text is shown line by line."""
     if as_json:
@@ -124,7 +142,16 @@ def show(document: Any, *, as_json: bool, text: str | None = None) -> None:
     else:
         width = max(len(name) for name in document)
         for name, value in document.items():
-            click.echo(f"{name:<{width}}  {'-' if value is None else value}")
+            click.echo(f"{name:<{width}}  {_word(value)}")
+
+
+def _word(value: object) -> object:
+    """Nothing, yes and no as people write them."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value
 
 
 def table(rows: list[dict[str, Any]], columns: tuple[str, ...], empty: str) -> str:

@@ -77,8 +77,12 @@ async def change(
         head,
         Kind.ORG_CHANGED,
         detail={
-            "adminEmail": [old.admin_email, email],
-            "region": [old.region, home],
+            name: [before, after]
+            for name, before, after in (
+                ("adminEmail", old.admin_email, email),
+                ("region", old.region, home),
+            )
+            if before != after
         },
     )
     return await get(tx)

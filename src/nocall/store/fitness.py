@@ -15,6 +15,7 @@ select r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication or r.r
            or exists (select from pg_database d where d.datdba = r.oid) as owns,
        has_schema_privilege('nocall', 'create') as may_create,
        coalesce(bool_or(has_table_privilege('nocall.' || t.name, p.privilege)), false)
+           or bool_or(has_any_column_privilege('nocall.' || t.name, 'update, references'))
            as may_rewrite
 from pg_roles r,
      (values ('ledger_entry'), ('ledger_item')) t (name),

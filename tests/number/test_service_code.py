@@ -28,6 +28,8 @@ SERVICES = [
     ("Call 911", "US", "words before"),
     ("911 (emergency)", "US", "words behind, which make it a number in India"),
     ("9115", "US", "connected after three digits"),
+    ("+911", "US", "with a plus that makes it no number of any country"),
+    ("+112", "DE", "likewise, abroad"),
     ("+1911", "US", "behind the country code"),
     ("+1 911", "GB", "behind another country's"),
     ("\uff0b1 911", "US", "full-width plus"),

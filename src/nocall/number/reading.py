@@ -158,10 +158,11 @@ def _names_service(look: written.Written, found: tuple[Reading, ...], region: st
         return True
     if any(reading.valid for reading in found):
         return False
-    return (
-        is_international_service_code(digits)
-        if look.international
-        else is_service_code(digits, region)
+    if not look.international:
+        return is_service_code(digits, region)
+    # `+911` is no number of any country; whoever wrote it meant the code.
+    return is_international_service_code(digits) or (
+        not found and is_region(region) and is_service_code(digits, region)
     )
 
 

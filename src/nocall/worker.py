@@ -8,8 +8,7 @@ import logging
 
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
-from procrastinate.jobs import Job
-from procrastinate.retry import BaseRetryStrategy, RetryDecision
+from procrastinate.jobs import Status
 
 from nocall import follow, org
 from nocall.config import Settings
@@ -25,18 +24,6 @@ _RESTART_SECONDS = 2.0
 _STALLED_SECONDS = 60
 
 
-class Backoff(BaseRetryStrategy):
-    """2, 4, 8 … seconds, at most five minutes, for ever: an opt-out's mail is not given up."""
-
-    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision:
-        _LOG.warning(
-            "job failed, will be tried again",
-            extra={"task": job.task_name, "attempt": job.attempts + 1, "why": str(exception)},
-        )
-        wait = min(2 ** (job.attempts + 1), _LONGEST_WAIT_SECONDS)
-        return RetryDecision(retry_in={"seconds": wait})
-
-
 class Worker:
     """The tasks of this process and the connection they come over."""
 
@@ -50,7 +37,7 @@ class Worker:
                 conninfo=database.url, min_size=1, max_size=6, kwargs={"options": _OPTIONS}
             )
         )
-        self._mail = self.app.task(name="mail", retry=Backoff(), pass_context=False)(self._mail_job)
+        self._mail = self.app.task(name="mail")(self._mail_job)
         sweep = self.app.task(name="sweep", queueing_lock="sweep")(self._sweep_job)
         self.app.periodic(cron="* * * * *")(sweep)
 
@@ -87,17 +74,38 @@ class Worker:
         self._woken.discard(org_id)
         await self._defer_mail(org_id)
 
-    async def _defer_mail(self, org_id: str) -> None:
+    async def _defer_mail(self, org_id: str, attempt: int = 0, wait_seconds: int = 0) -> None:
+        lock = f"mail:{org_id}"
         try:
             await self._mail.configure(
-                lock=f"mail:{org_id}", queueing_lock=f"mail:{org_id}"
-            ).defer_async(org_id=org_id)
+                lock=lock,
+                queueing_lock=lock,
+                schedule_in={"seconds": wait_seconds} if wait_seconds else None,
+            ).defer_async(org_id=org_id, attempt=attempt)
         except AlreadyEnqueued:
             pass
         except ConnectorException as error:
             _LOG.warning("mail not queued, the sweep will", extra={"why": str(error)})
 
-    async def _mail_job(self, org_id: str) -> None:
+    async def _mail_job(self, org_id: str, attempt: int = 0) -> None:
+        """Tried again after 2, 4, 8 … seconds, at most five minutes, for ever: an opt-out's mail is
+        not given up.
+
+        The next try is a job of its own. Procrastinate's retry of this one would fail where another
+        was queued meanwhile, and the job, never finished, would hold its lock against all others.
+        """
+        try:
+            await self._mail_all(org_id)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it may be over the next time
+            wait = min(2 ** (attempt + 1), _LONGEST_WAIT_SECONDS)
+            _LOG.warning(
+                "mail not sent, will be tried again",
+                extra={"org": org_id, "attempt": attempt + 1, "why": str(error)},
+            )
+            # Past the longest wait the count has nothing more to say, and would grow for ever.
+            await self._defer_mail(org_id, min(attempt + 1, _LONGEST_WAIT_SECONDS), wait)
+
+    async def _mail_all(self, org_id: str) -> None:
         actor = _system(org_id)
         async with follow.open_outbox(self._settings) as outbox:
             more = True
@@ -108,6 +116,7 @@ class Worker:
     async def _sweep_job(self, timestamp: int) -> None:
         """Find what a crash left behind, and drop what is past its time."""
         del timestamp
+        await self._drop_stalled_jobs()
         async with self._database.transaction(_system("")) as tx:
             behind = await follow.behind(tx)
             org_ids = [organization.id for organization in await org.every(tx)]
@@ -119,9 +128,15 @@ class Worker:
                     await org.forget_expired_keys(tx)
             except NocallError as error:
                 _LOG.warning("sweep left one out", extra={"org": org_id, "why": str(error)})
+
+    async def _drop_stalled_jobs(self) -> None:
+        """A job whose process is gone holds its lock against all that come after it.
+
+        It is not tried again: what it was to do is found in the ledger, and another may be queued.
+        """
         manager = self.app.job_manager
         for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED_SECONDS):
-            await manager.retry_job(job)
+            await manager.finish_job(job, Status.FAILED, delete_job=True)
 
 
 def _system(org_id: str) -> Actor:

@@ -1,14 +1,17 @@
 """The readable page at /docs, made from the OpenAPI document; it needs no outside host."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import msgspec
 from litestar import Request, Response, get
+from markupsafe import Markup, escape
 
 from nocall.api import document
 
+_CODE = re.compile(r"`([^`]+)`")
 _FOLDER = Path(__file__).parent / "pages"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_FOLDER),
@@ -20,6 +23,9 @@ _TEMPLATES = jinja2.Environment(
 _TEMPLATES.filters["pretty"] = lambda value: msgspec.json.format(
     msgspec.json.encode(value), indent=2
 ).decode()
+_TEMPLATES.filters["prose"] = lambda text: Markup(  # noqa: S704 - escaped first
+    _CODE.sub(r"<code>\1</code>", str(escape(text)))
+)
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",

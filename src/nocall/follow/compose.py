@@ -22,7 +22,7 @@ def compose(organization: Organization, entry: Entry, sender: str) -> EmailMessa
     message = EmailMessage()
     message["From"] = sender
     message["To"] = organization.admin_email
-    message["Subject"] = (
+    message["Subject"] = _plain(
         f"[nocall] {_SUBJECTS[Kind(entry.kind)].format(number=number)} of {organization.name}"
     )
     message["Date"] = format_datetime(entry.at)
@@ -31,6 +31,15 @@ def compose(organization: Organization, entry: Entry, sender: str) -> EmailMessa
     message["Auto-Submitted"] = "auto-generated"
     message.set_content("\n".join(_lines(organization, entry, number)))
     return message
+
+
+def _plain(text: str) -> str:
+    """`text` as a header can carry it: one line, and nothing that is decoded into another text.
+
+    The email package decodes what looks like an encoded word, line breaks and all, so a name could
+    put headers of its own into the mail; and it refuses every line separator Unicode knows.
+    """
+    return " ".join(text.splitlines()).replace("=?", "= ?")
 
 
 def _lines(organization: Organization, entry: Entry, number: str) -> list[str]:

@@ -22,18 +22,20 @@ async def deliver_next(tx: Transaction, outbox: Outbox, sender: str) -> bool:
     except OrganizationNotFound:
         # Purged with mails still to go; there is nobody left to send them to.
         return False
-    await tx.run(
-        "insert into follower_cursor (org_id, follower, seq) "
-        "values (%(org_id)s, %(follower)s, 0) on conflict do nothing",
-        follower=_FOLLOWER,
-    )
     cursor = await tx.one(
         "select seq from follower_cursor where org_id = %(org_id)s "
         "and follower = %(follower)s for update skip locked",
         follower=_FOLLOWER,
     )
     if cursor is None:
-        return False
+        # Either another process has it, or there is none yet. A new one is committed before any
+        # mail goes out: nobody can skip a row that is not committed, others would have to wait.
+        inserted_count = await tx.run(
+            "insert into follower_cursor (org_id, follower, seq) "
+            "values (%(org_id)s, %(follower)s, 0) on conflict do nothing",
+            follower=_FOLLOWER,
+        )
+        return inserted_count > 0
     head = await ledger.head(tx)
     mailed = await ledger.entries(
         tx, after=cursor.seq, limit=outbox.mails_per_commit, kinds=MAILED_KINDS

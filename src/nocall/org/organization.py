@@ -7,7 +7,8 @@ from nocall.errors import Conflict, FieldInvalid, FieldMissing, OrganizationNotF
 from nocall.model import Kind, Organization, clean_text
 from nocall.store import Row, Transaction
 
-_EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+\Z")
+# Without what has a meaning of its own in a mail's header: groups, comments, encoded words.
+_EMAIL = re.compile(r"(?!.*=\?)[^@\s,;:<>()\[\]\\\"]+@[^@\s,;<>()\\\"]+\Z")
 _COLUMNS = "org_id, name, admin_email, region, created_at, purged_at"
 
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from threading import Barrier
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import httpx
 import psycopg
@@ -93,6 +93,14 @@ class Service:
             process.wait(30)
             pytest.fail(f"nocall serve ended with {process.returncode}: {log.read_text()[-2000:]}")
         return cls(process, json.loads(line)["url"], data, log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """A test that failed in between leaves nothing running."""
+        if self.process.poll() is None:
+            self.stop()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         if self.process.poll() is None:

@@ -22,6 +22,7 @@ _WAKE_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 300
 _RESTART_SECONDS = 2.0
 _STALLED_SECONDS = 60
+_POOL_WAIT_SECONDS = 3.0
 
 
 class Worker:
@@ -34,7 +35,11 @@ class Worker:
         self._waking: set[asyncio.Task[None]] = set()
         self.app = App(
             connector=PsycopgConnector(
-                conninfo=database.url, min_size=1, max_size=6, kwargs={"options": _OPTIONS}
+                conninfo=database.url,
+                min_size=1,
+                max_size=6,
+                timeout=_POOL_WAIT_SECONDS,
+                kwargs={"options": _OPTIONS},
             )
         )
         self._mail = self.app.task(name="mail")(self._mail_job)
@@ -57,6 +62,8 @@ class Worker:
         """Work until cancelled; start over when the database comes back."""
         while True:
             try:
+                # What was committed just before the last stop need not wait for the sweep.
+                await self._defer_behind()
                 await self.app.run_worker_async(
                     concurrency=4,
                     install_signal_handlers=False,
@@ -65,7 +72,12 @@ class Worker:
                 )
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever ended the worker, it begins again
+            except Exception as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # Told to stop while the database is away, it cannot sign off there and fails
+                    # with that; the cancellation it was told with would be lost.
+                    raise asyncio.CancelledError from error
                 _LOG.warning("worker begins again", extra={"why": str(error)})
             await asyncio.sleep(_RESTART_SECONDS)
 
@@ -86,6 +98,12 @@ class Worker:
             pass
         except ConnectorException as error:
             _LOG.warning("mail not queued, the sweep will", extra={"why": str(error)})
+
+    async def _defer_behind(self) -> None:
+        async with self._database.transaction(_system("")) as tx:
+            behind = await follow.behind(tx)
+        for org_id in behind:
+            await self._defer_mail(org_id)
 
     async def _mail_job(self, org_id: str, attempt: int = 0) -> None:
         """Tried again after 2, 4, 8 … seconds, at most five minutes, for ever: an opt-out's mail is
@@ -117,11 +135,9 @@ class Worker:
         """Find what a crash left behind, and drop what is past its time."""
         del timestamp
         await self._drop_stalled_jobs()
+        await self._defer_behind()
         async with self._database.transaction(_system("")) as tx:
-            behind = await follow.behind(tx)
             org_ids = [organization.id for organization in await org.every(tx)]
-        for org_id in behind:
-            await self._defer_mail(org_id)
         for org_id in org_ids:
             try:
                 async with self._database.transaction(_system(org_id)) as tx:

@@ -293,9 +293,10 @@ def test_control_characters_are_400(everyone):
 @pytest.fixture(scope="module")
 def small(service, operator) -> Iterator[Everyone]:
     """A process beside the other one, on the same data, that takes little."""
-    running = Service.start(service.data, NOCALL_BODY_LIMIT_BYTES=str(LIMIT), NOCALL_WORKER="false")
-    yield from _everyone(running, operator.headers["Authorization"].removeprefix("Bearer "))
-    assert running.stop() == 0, running.log.read_text()[-2000:]
+    options = {"NOCALL_BODY_LIMIT_BYTES": str(LIMIT), "NOCALL_WORKER": "false"}
+    with Service.start(service.data, **options) as running:
+        yield from _everyone(running, operator.headers["Authorization"].removeprefix("Bearer "))
+        assert running.stop() == 0, running.log.read_text()[-2000:]
 
 
 class TestSize:
@@ -428,12 +429,9 @@ class TestLog:
         """A process of its own, after a busy run with every kind of answer: its log has no token,
         no whole number and no transcript. It has the requests, so it is not empty for that.
         """
-        running = Service.start(service.data)
         token = operator.headers["Authorization"].removeprefix("Bearer ")
-        try:
-            with running.client() as nobody:
-                words = _be_busy(running, nobody, token)
-        finally:
+        with Service.start(service.data) as running, running.client() as nobody:
+            words = _be_busy(running, nobody, token)
             assert running.stop() == 0
         lines = [json.loads(line) for line in running.log.read_text().splitlines()]
         requests = [line for line in lines if line["what"] == "request"]

@@ -113,21 +113,30 @@ def test_another_spelling_of_the_number(dialer):
 
 
 def test_a_second_report_completes_the_first(dialer):
-    """What it says is added or replaced; what it does not say stays as it was."""
+    """What it says is added; what it does not say stays as it was."""
     dialer.report(requestUUID="one", callStatus="ringing", callDuration=5)
     started_at = dialer.logs()[0]["createdAt"]
     dialer.report(requestUUID="one", callStatus="completed", recordingUrl="https://r.example/1")
-    dialer.report(requestUUID="one", callStatus="completed", transcript="Bye.", callDuration=9)
-    assert dialer.logs() == [
-        {
-            "requestUUID": "one",
-            "callStatus": "completed",
-            "callDuration": 9,
-            "recordingUrl": "https://r.example/1",
-            "transcript": "Bye.",
-            "createdAt": started_at,
-        }
-    ]
+    dialer.report(requestUUID="one", callStatus="completed", transcript="Bye.")
+    known = {
+        "requestUUID": "one",
+        "callStatus": "completed",
+        "callDuration": 5,
+        "recordingUrl": "https://r.example/1",
+        "transcript": "Bye.",
+        "createdAt": started_at,
+    }
+    assert dialer.logs() == [known]
+    dialer.report(requestUUID="one", callStatus="voicemail")
+    assert dialer.logs() == [{**known, "callStatus": "voicemail"}]
+
+
+def test_a_second_report_corrects_the_first(dialer):
+    dialer.report(requestUUID="one", callDuration=5, recordingUrl="https://r.example/1")
+    said = {"callDuration": 0, "recordingUrl": "https://r.example/2", "transcript": "Bye."}
+    dialer.report(requestUUID="one", **said)
+    (log,) = dialer.logs()
+    assert {name: log[name] for name in said} == said
 
 
 def test_one_request_uuid_reported_by_many_at_once_is_one_attempt(dialer):
@@ -265,7 +274,7 @@ def test_a_missing_field_is_400(cast, dialer, field):
         {"callDuration": 86_400},
         {"callDuration": None, "recordingUrl": None, "transcript": None, "requestUUID": None},
     ],
-    ids=lambda changes: " ".join(changes),
+    ids=" ".join,
 )
 def test_the_limits_themselves_are_allowed(dialer, changes):
     assert dialer.report(**changes).status_code == 200

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from conftest import assert_problem, fresh_number
 
 UNKNOWN = "0123456789abcdef01234567"

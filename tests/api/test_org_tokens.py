@@ -234,27 +234,27 @@ def test_a_revoked_token_stops_on_every_process_within_a_second(service, cast):
     """Asked without pause, so that a process which trusts a token for as long as it is used would
     be found out. The clock runs from the acknowledgement, so a slow machine only gives more time.
     """
-    second = Service.start(service.data)
     made = _created(cast.owner, *ALL_SCOPES)
-    try:
-        with service.client(made["token"]) as here, second.client(made["token"]) as there:
+    with (
+        Service.start(service.data) as second,
+        service.client(made["token"]) as here,
+        second.client(made["token"]) as there,
+    ):
+        for client in (here, there):
+            assert client.get(CHECK).status_code == 200
+            assert client.get("/api/dnc/list").status_code == 200
+        cast.owner.delete(f"{PATH}/{made['_id']}").raise_for_status()
+        ended = time.monotonic() + 1
+        while time.monotonic() < ended:
             for client in (here, there):
-                assert client.get(CHECK).status_code == 200
-                assert client.get("/api/dnc/list").status_code == 200
-            cast.owner.delete(f"{PATH}/{made['_id']}").raise_for_status()
-            ended = time.monotonic() + 1
-            while time.monotonic() < ended:
-                for client in (here, there):
-                    client.get(CHECK)
-                    client.get("/api/dnc/list")
-            for client in (here, there):
-                assert_problem(client.get(CHECK), 401, "not_authenticated", "revoked")
-                assert_problem(client.get("/api/dnc/list"), 401, "not_authenticated", "revoked")
-                body = {"phoneNumbers": ["12125550123"]}
-                answer = client.post("/api/dnc/check", json=body)
-                assert_problem(answer, 401, "not_authenticated", "revoked")
-    finally:
-        assert second.stop() == 0
+                client.get(CHECK)
+                client.get("/api/dnc/list")
+        for client in (here, there):
+            assert_problem(client.get(CHECK), 401, "not_authenticated", "revoked")
+            assert_problem(client.get("/api/dnc/list"), 401, "not_authenticated", "revoked")
+            body = {"phoneNumbers": ["12125550123"]}
+            answer = client.post("/api/dnc/check", json=body)
+            assert_problem(answer, 401, "not_authenticated", "revoked")
 
 
 def test_a_strangers_token_is_404(service, cast):

@@ -21,7 +21,7 @@ from cli.conftest import document
 from conftest import ALL_SCOPES, Service, assert_problem, copy_of, eventually, fresh_number
 from nocall.store.account import choose_account
 from nocall.store.cluster import lock_file
-from nocall.store.embedded import Embedded, binaries_folder, open_embedded
+from nocall.store.embedded import Embedded, open_embedded
 
 THREAD_COUNT = 4
 
@@ -89,7 +89,7 @@ class Stage:
     def stop_database(self) -> None:
         """As a crash would: no checkpoint, every connection cut."""
         server = self.data / "postgres"
-        command = [binaries_folder() / "pg_ctl", "stop", "-s", "-w", "-m", "immediate"]
+        command = [self.embedded.binaries / "pg_ctl", "stop", "-s", "-w", "-m", "immediate"]
         ended = choose_account(server).run([*command, "-D", server], server)
         assert ended.returncode == 0, ended.stderr
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -294,39 +294,33 @@ def test_rights_given_to_everybody_count_too(own_server, superuser, tmp_path):
     assert "may rewrite ledger rows" in line
 
 
-@pytest.fixture
-def start_by_hand(place: Path, pristine: Path) -> Iterator[Callable[..., tuple[str, str]]]:
-    """Starts a copy's PostgreSQL with settings of our own; gives the URLs of its two logins."""
-    stops = []
-
-    def start(name: str, *settings: str) -> tuple[str, str]:
-        data = copy_of(pristine, place / name)
-        server = data / "postgres"
-        who = choose_account(server)
-        flags = ["-c listen_addresses=''", f"-k {data / 'run'}", *(f"-c {one}" for one in settings)]
-        command = [binaries_folder() / "pg_ctl", "-D", server, "-w", "-s"]
-        log = ["-l", data / "run" / "log", "-o", " ".join(flags)]
-        ended = who.run([*command, *log, "start"], server)
-        assert ended.returncode == 0, ended.stderr
-        stops.append(lambda: who.run([*command, "-m", "immediate", "stop"], server))
-        passwords = json.loads((data / "postgres.json").read_text())
-        host = quote(str(data / "run"), safe="")
-        return tuple(
-            f"postgresql://nocall_{login}:{quote(passwords[login])}@/nocall?host={host}"
-            for login in ("app", "owner")
-        )
-
-    yield start
-    for stop in stops:
-        stop()
+@contextlib.contextmanager
+def started_by_hand(binaries: Path, cluster: Path, *settings: str) -> Iterator[str]:
+    """A PostgreSQL that is none of ours while it runs; gives `host=…` for a URL to it."""
+    who = choose_account(cluster)
+    flags = ["-c listen_addresses=''", f"-k {cluster}", *(f"-c {one}" for one in settings)]
+    command = [binaries / "pg_ctl", "-D", cluster, "-w", "-s"]
+    log = ["-l", cluster / "log", "-o", " ".join(flags)]
+    ended = who.run([*command, *log, "start"], cluster)
+    assert ended.returncode == 0, ended.stderr
+    try:
+        yield f"host={quote(str(cluster), safe='')}"
+    finally:
+        who.run([*command, "-m", "immediate", "stop"], cluster)
 
 
-def test_a_server_that_may_forget_what_it_acknowledged(start_by_hand, tmp_path):
-    app_url, owner_url = start_by_hand("no-fsync", "fsync=off")
-    both = {"NOCALL_DATABASE_URL": app_url, "NOCALL_DATABASE_OWNER_URL": owner_url}
-    assert "fsync off: an acknowledged opt-out could be lost" in serve_refused(
-        tmp_path, "--port", "0", **both
-    )
+def test_a_server_that_may_forget_what_it_acknowledged(own_server, place, pristine, tmp_path):
+    data = copy_of(pristine, place / "no-fsync")
+    passwords = json.loads((data / "postgres.json").read_text())
+    with started_by_hand(own_server.binaries, data / "postgres", "fsync=off") as host:
+        urls = {
+            f"NOCALL_DATABASE_{option}": (
+                f"postgresql://nocall_{login}:{quote(passwords[login])}@/nocall?{host}"
+            )
+            for option, login in (("URL", "app"), ("OWNER_URL", "owner"))
+        }
+        line = serve_refused(tmp_path, "--port", "0", **urls)
+    assert "fsync off: an acknowledged opt-out could be lost" in line
 
 
 def test_a_data_folder_of_another_database(own_server, place, pristine):
@@ -380,6 +374,36 @@ def test_your_own_postgresql_with_two_logins(own_server, superuser, place, tmp_p
         assert "only the owner migrates" in refused("migrate", data=data, code=3, **files)
         assert service.stop() == 0
     assert org_id in done("org", "list", data=data, **files).stdout
+
+
+def test_an_older_postgresql(place, tmp_path):
+    """16, which the package brings too; set up by the guide to the letter."""
+    binaries = binaries_folder().parents[1] / "pginstall" / "bin"
+    cluster = place / "sixteen"
+    who = choose_account(cluster)
+    who.make_folder(cluster)
+    settings = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+    try:
+        made = who.run([binaries / "initdb", "-D", cluster, *settings], cluster)
+    except PermissionError:
+        pytest.skip("the account that PostgreSQL runs as cannot reach the package's programs")
+    assert made.returncode == 0, made.stderr
+    with started_by_hand(binaries, cluster) as host:
+        with psycopg.connect(f"postgresql://postgres@/postgres?{host}", autocommit=True) as admin:
+            assert admin.info.server_version < 170_000
+            for statement in sql_of_the_guide():
+                admin.execute(statement)
+        urls = {
+            "NOCALL_DATABASE_URL": f"postgresql://nocall_app:choose%20another@/nocall?{host}",
+            "NOCALL_DATABASE_OWNER_URL": f"postgresql://nocall_owner:choose%20one@/nocall?{host}",
+        }
+        with Service.start(tmp_path / "data", **urls) as service:
+            number = fresh_number()
+            with service.client(make_org(tmp_path / "data", **urls)[1]) as client:
+                add(client, number)
+                assert verdict(client, number) == "blocked"
+            assert document("ledger", "verify", data=tmp_path / "data", **urls)["ok"]
+            assert service.stop() == 0
 
 
 def make_org(data: Path, **environment: str) -> tuple[str, str]:

@@ -46,15 +46,7 @@ async def create_batch(request: Request[Any, Any, Any]) -> Response[bytes]:
     )
     async with runtime_of(request).database.transaction(actor_of(request)) as tx:
         batch = await call.create_batch(tx, plan)
-    return reply(
-        wire.BatchReply(
-            message="Batch created successfully",
-            status=True,
-            code=201,
-            errorMessage="",
-            data=batch.id,
-        )
-    )
+    return reply(wire.BatchReply.ok("Batch created successfully", batch.id, code=201))
 
 
 @post(
@@ -130,12 +122,9 @@ async def batch_details(request: Request[Any, Any, Any], batch_id: str) -> Respo
     async with runtime_of(request).database.transaction(actor_of(request)) as tx:
         found = await call.batch_page(tx, batch_id, page, limit)
     return reply(
-        wire.BatchDetailsReply(
-            message="Batch details fetched successfully",
-            status=True,
-            code=200,
-            errorMessage="",
-            data=wire.BatchDetails(
+        wire.BatchDetailsReply.ok(
+            "Batch details fetched successfully",
+            wire.BatchDetails(
                 batchId=found.batch.id,
                 batchName=found.batch.name,
                 batchStatus=found.batch.status,
@@ -184,12 +173,9 @@ async def report(request: Request[Any, Any, Any]) -> Response[bytes]:
         )
     runtime.wake(actor.org_id)
     return reply(
-        wire.ReportReply(
-            message="Call report recorded successfully",
-            status=True,
-            code=200,
-            errorMessage="",
-            data=wire.Reported(found.request_uuid),
+        wire.ReportReply.ok(
+            "Call report recorded successfully",
+            wire.Reported(found.request_uuid),
         )
     )
 

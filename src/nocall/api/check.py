@@ -78,17 +78,14 @@ async def check_many(request: Request[Any, Any, Any]) -> Response[bytes]:
 
 
 def one_reply(verdict: Verdict) -> wire.CheckReply:
-    return wire.CheckReply(_MESSAGE, True, 200, "", wire.CheckOne.of(verdict))
+    return wire.CheckReply.ok(_MESSAGE, wire.CheckOne.of(verdict))
 
 
 def many_reply(verdicts: list[Verdict]) -> wire.CheckManyReply:
     first = verdicts[0]
-    return wire.CheckManyReply(
-        message=_MESSAGE,
-        status=True,
-        code=200,
-        errorMessage="",
-        data=wire.CheckManyData(
+    return wire.CheckManyReply.ok(
+        _MESSAGE,
+        wire.CheckManyData(
             results=[wire.CheckResult.of(verdict) for verdict in verdicts],
             enforcement="on" if first.enforcement else "off",
             seq=first.seq,

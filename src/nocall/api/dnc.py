@@ -10,7 +10,7 @@ from msgspec import UNSET
 from nocall import dnc, org
 from nocall.api import document, wire
 from nocall.api.body import header_text, query_text, read, whole_number
-from nocall.api.envelope import done, raw_reply, reply
+from nocall.api.envelope import raw_reply, reply
 from nocall.api.example import success
 from nocall.api.guard import actor_of, runtime_of
 from nocall.dnc import AddRequest
@@ -65,12 +65,9 @@ async def add(request: Request[Any, Any, Any]) -> Response[bytes]:
                 return raw_reply(kept, 200)
         outcome = await dnc.add(tx, wanted)
         first = msgspec.json.encode(
-            wire.AddReply(
-                message="Phone number added to DNC successfully",
-                status=True,
-                code=200,
-                errorMessage="",
-                data=wire.Added(outcome.record.id),
+            wire.AddReply.ok(
+                "Phone number added to DNC successfully",
+                wire.Added(outcome.record.id),
             )
         )
         if key is not None and outcome.repeated:
@@ -133,12 +130,9 @@ async def list_records(request: Request[Any, Any, Any]) -> Response[bytes]:
             )
             records = found.records
     return reply(
-        wire.ListReply(
-            message="DNC list fetched successfully",
-            status=True,
-            code=200,
-            errorMessage="",
-            data=wire.ListData([wire.Record.of(record) for record in records], pagination),
+        wire.ListReply.ok(
+            "DNC list fetched successfully",
+            wire.ListData([wire.Record.of(record) for record in records], pagination),
         )
     )
 
@@ -151,12 +145,9 @@ async def record(request: Request[Any, Any, Any], record_id: str) -> Response[by
     async with runtime_of(request).database.transaction(actor_of(request)) as tx:
         found = await dnc.get(tx, record_id)
     return reply(
-        wire.RecordReply(
-            message="DNC record fetched successfully",
-            status=True,
-            code=200,
-            errorMessage="",
-            data=wire.Record.of(found),
+        wire.RecordReply.ok(
+            "DNC record fetched successfully",
+            wire.Record.of(found),
         )
     )
 
@@ -188,7 +179,7 @@ async def delete_record(request: Request[Any, Any, Any], record_id: str) -> Resp
     async with runtime.database.transaction(actor) as tx:
         await dnc.delete(tx, record_id, reason)
     runtime.wake(actor.org_id)
-    return reply(done("DNC record deleted successfully"))
+    return reply(wire.Done.ok("DNC record deleted successfully"))
 
 
 @delete(
@@ -224,7 +215,7 @@ async def enable_disable(request: Request[Any, Any, Any]) -> Response[bytes]:
     async with runtime.database.transaction(actor) as tx:
         await dnc.switch(tx, enable=body.enable, reason=header_text(request, "x-reason"))
     runtime.wake(actor.org_id)
-    return reply(done("DNC setting updated successfully"))
+    return reply(wire.Done.ok("DNC setting updated successfully"))
 
 
 @get(
@@ -236,12 +227,9 @@ async def settings(request: Request[Any, Any, Any]) -> Response[bytes]:
         organization = await org.get(tx)
         enable = await dnc.is_on(tx)
     return reply(
-        wire.SettingsReply(
-            message="DNC settings fetched successfully",
-            status=True,
-            code=200,
-            errorMessage="",
-            data=wire.Settings(enable, organization.id, organization.region),
+        wire.SettingsReply.ok(
+            "DNC settings fetched successfully",
+            wire.Settings(enable, organization.id, organization.region),
         )
     )
 

@@ -39,10 +39,6 @@ def status_of(error: NocallError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def done(message: str, code: int = 200) -> Done:
-    return Done(message=message, status=True, code=code, errorMessage="")
-
-
 def reply(body: Done) -> Response[bytes]:
     return raw_reply(msgspec.json.encode(body), body.code)
 

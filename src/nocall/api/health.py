@@ -72,7 +72,7 @@ async def openapi(request: Request[Any, Any, Any]) -> bytes:
 
 
 def _health(message: str, data: dict[str, Any]) -> wire.HealthReply:
-    return wire.HealthReply(message=message, status=True, code=200, errorMessage="", data=data)
+    return wire.HealthReply.ok(message, data)
 
 
 ROUTES = (live, ready, metrics, openapi)

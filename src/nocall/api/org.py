@@ -58,12 +58,9 @@ async def list_orgs(request: Request[Any, Any, Any]) -> Response[bytes]:
     async with runtime_of(request).database.transaction(actor_of(request)) as tx:
         found = await org.every(tx)
     return reply(
-        wire.OrgsReply(
-            message="Organizations fetched successfully",
-            status=True,
-            code=200,
-            errorMessage="",
-            data=wire.OrgsData([_org_view(one) for one in found]),
+        wire.OrgsReply.ok(
+            "Organizations fetched successfully",
+            wire.OrgsData([_org_view(one) for one in found]),
         )
     )
 
@@ -127,12 +124,9 @@ async def purge_org(request: Request[Any, Any, Any], org_id: str) -> Response[by
     async with runtime_of(request).database.transaction(_of(request, org_id)) as tx:
         await dnc.purge(tx)
     return reply(
-        wire.PurgedReply(
-            message="Organization purged successfully",
-            status=True,
-            code=200,
-            errorMessage="",
-            data=wire.Purged(org_id, "erased by the next nocall migrate or start"),
+        wire.PurgedReply.ok(
+            "Organization purged successfully",
+            wire.Purged(org_id, "erased by the next nocall migrate or start"),
         )
     )
 
@@ -180,12 +174,9 @@ async def list_tokens(request: Request[Any, Any, Any]) -> Response[bytes]:
     async with runtime_of(request).database.transaction(actor_of(request)) as tx:
         found = await org.tokens(tx)
     return reply(
-        wire.TokensReply(
-            message="Tokens fetched successfully",
-            status=True,
-            code=200,
-            errorMessage="",
-            data=wire.TokensData([_token_view(one) for one in found]),
+        wire.TokensReply.ok(
+            "Tokens fetched successfully",
+            wire.TokensData([_token_view(one) for one in found]),
         )
     )
 
@@ -223,9 +214,7 @@ def _require_id(field: str, text: str) -> None:
 
 
 def _org_reply(message: str, organization: Organization, code: int) -> wire.OrgReply:
-    return wire.OrgReply(
-        message=message, status=True, code=code, errorMessage="", data=_org_view(organization)
-    )
+    return wire.OrgReply.ok(message, _org_view(organization), code=code)
 
 
 def _org_view(organization: Organization) -> wire.Org:
@@ -239,7 +228,7 @@ def _org_view(organization: Organization) -> wire.Org:
 
 
 def _token_reply(message: str, view: wire.TokenView, code: int) -> wire.TokenReply:
-    return wire.TokenReply(message=message, status=True, code=code, errorMessage="", data=view)
+    return wire.TokenReply.ok(message, view, code=code)
 
 
 def _token_view(token: Token) -> wire.TokenView:

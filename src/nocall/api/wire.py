@@ -6,7 +6,7 @@ said of them here (`_shown`) goes into the OpenAPI document and refuses nothing.
 # Wire names are camelCase and some replies name the same field as the model does.
 # ruff: noqa: N815 - these are the names of the wire
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -48,6 +48,11 @@ class Done(Struct):
     status: bool
     code: int
     errorMessage: str
+
+    @classmethod
+    def ok(cls, message: str, *data: Any, code: int = 200) -> Self:
+        """A success, with the data that the class has room for."""
+        return cls(message, True, code, "", *data)
 
 
 class Problem(Struct):

@@ -31,6 +31,8 @@ from nocall.worker import Worker
 _LOG = logging.getLogger(__name__)
 _WATCH_SECONDS = 5.0
 _GRACE_SECONDS = 10
+_DOOR_POOL = 3
+_WORKER_POOL = 5
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({})))
 
 
@@ -92,8 +94,10 @@ def _match_data_folder(settings: Settings, instance_id: str) -> None:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, ready: Ready) -> AsyncIterator[Database]:
-    database = Database(ready.app_url, settings.pool_size)
+async def open_database(
+    settings: Settings, ready: Ready, pool_size: int | None = None
+) -> AsyncIterator[Database]:
+    database = Database(ready.app_url, pool_size or settings.pool_size)
     await database.open()
     try:
         yield database
@@ -121,11 +125,17 @@ async def serve(
     settings: Settings, ready: Ready, listener: socket.socket, announce: Callable[[str], None]
 ) -> None:
     """Answer requests until told to stop by SIGINT or SIGTERM; `announce` gets the URL."""
-    async with open_database(settings, ready) as database:
-        worker = Worker(settings, database)
+    # Tokens are asked about, and mails sent, over connections of their own: requests that wait for
+    # each other must not keep others at the door, nor a mail server that hangs keep out requests.
+    async with (
+        open_database(settings, ready) as database,
+        open_database(settings, ready, _DOOR_POOL) as door,
+        open_database(settings, ready, _WORKER_POOL) as behind,
+    ):
+        worker = Worker(settings, behind)
         async with worker.app.open_async():
             checker = Checker(database)
-            runtime = Runtime(settings, database, checker, Metrics(), worker.wake)
+            runtime = Runtime(settings, database, door, checker, Metrics(), worker.wake)
             # What is here now stays; the collector need not look at it again and again.
             gc.collect()
             gc.freeze()

@@ -41,14 +41,15 @@ def warm(app_url):
     Seen from the database: what such a process asks is how far the ledger has come.
     """
 
-    def brought_forward(connection: psycopg.Connection) -> set[int]:
-        rows = connection.execute(
-            "select pid from pg_stat_activity where query like 'prepare forward %'"
+    def brought_forward(connection: psycopg.Connection) -> set[tuple[int, object]]:
+        return set(
+            connection.execute(
+                "select pid, state_change from pg_stat_activity "
+                "where query like 'prepare forward %'"
+            )
         )
-        return {pid for (pid,) in rows}
 
     def is_warm(client: httpx.Client, connection: psycopg.Connection) -> bool:
-        _one(client, fresh_number())
         before = brought_forward(connection)
         _many(client, [fresh_number()])
         return bool(brought_forward(connection) - before)

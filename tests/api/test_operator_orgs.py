@@ -351,7 +351,7 @@ class TestPurge:
             "errorMessage": "",
             "data": {
                 "_id": leaver.org_id,
-                "ledger": "erased by the next nocall migrate or start",
+                "ledger": f"kept until nocall org purge --org {leaver.org_id}",
             },
         }
         assert set(row_counts(leaver.org_id)) <= {
@@ -396,13 +396,15 @@ class TestPurge:
         assert row == ("", "", True)
         assert leaver.org_id not in _known(operator)
 
-    def test_migrate_erases_the_ledger(self, service, operator, leaver, cast, row_counts):
-        """Of the purged alone."""
+    def test_its_ledger_is_erased_by_name(self, service, operator, leaver, cast, row_counts):
+        """By a person at the machine, with the owner's login; no migration or start does it."""
         stranger = row_counts(cast.stranger_org_id)
         _export(operator, leaver.org_id)
         operator.delete(f"{PATH}/{leaver.org_id}").raise_for_status()
         assert row_counts(leaver.org_id)["ledger_entry"] > 0
         run_nocall("migrate", data=service.data)
+        assert row_counts(leaver.org_id)["ledger_entry"] > 0
+        run_nocall("org", "purge", "--org", leaver.org_id, "--yes", data=service.data)
         assert row_counts(leaver.org_id) == {"org": 1}
         assert row_counts(cast.stranger_org_id) == stranger
 

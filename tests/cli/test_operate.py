@@ -128,14 +128,17 @@ def listed(data: Path, org_id: str) -> list[str]:
 
 
 def rows(data: Path, org_id: str) -> dict[str, list[tuple]]:
-    """Everything the database holds of an organization."""
+    """Everything the database holds of an organization, but how far its mails have come: that
+    moves by itself.
+    """
     with (
         contextlib.closing(open_embedded(data)) as embedded,
         psycopg.connect(embedded.owner_url) as owner,
     ):
         tables = owner.execute(
             "select table_name from information_schema.columns "
-            "where table_schema = 'nocall' and column_name = 'org_id'"
+            "where table_schema = 'nocall' and column_name = 'org_id' "
+            "and table_name <> 'follower_cursor'"
         ).fetchall()
         return {
             table: sorted(
@@ -149,14 +152,14 @@ def test_a_backup_under_writes_restores_to_one_instant(own, tmp_path, place):
     """The quiet organization is the same to the last byte, the busy one is as it was at some seq:
     its list is what its ledger says, and its head is one the source has had.
     """
-    quiet_id, quiet = tenant(own, "Quiet")
-    busy_id, busy = tenant(own, "Busy")
-    live(quiet)
+    (quiet_id, quiet), (busy_id, busy) = tenant(own, "Quiet"), tenant(own, "Busy")
     file = tmp_path / "backup"
-    with Writers(busy) as writers:
-        writers.wait_for(20)
-        made = nocall_json("backup", str(file), data=own.data)
-        writers.wait_for(20)
+    with quiet, busy:
+        live(quiet)
+        with Writers(busy) as writers:
+            writers.wait_for(20)
+            made = nocall_json("backup", str(file), data=own.data)
+            writers.wait_for(20)
     assert made == {"file": str(file), "bytes": file.stat().st_size}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -170,7 +173,7 @@ def test_a_backup_under_writes_restores_to_one_instant(own, tmp_path, place):
     heads = {one["id"]: one["head"] for one in said["organizations"]}
     assert {quiet_id, busy_id} <= set(heads)
 
-    with contextlib.closing(open_embedded(restored)), quiet, busy:
+    with contextlib.closing(open_embedded(restored)):
         assert rows(restored, quiet_id) == rows(own.data, quiet_id)
         for org_id, head in heads.items():
             found = document("ledger", "verify", "--org", org_id, data=restored)

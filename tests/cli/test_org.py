@@ -82,10 +82,7 @@ def test_set(data, org_id):
     assert changed in document("org", "list", data=data)
     (_, first, second) = document("ledger", "show", "--org", org_id, data=data)
     assert (first["kind"], second["kind"]) == ("org_changed", "org_changed")
-    assert json.loads(second["detail"]) == {
-        "adminEmail": ["new@b.example", "new@b.example"],
-        "region": ["US", "GB"],
-    }
+    assert json.loads(second["detail"]) == {"region": ["US", "GB"]}
 
 
 def test_setting_what_is_set_records_nothing(data, org_id):
@@ -134,7 +131,7 @@ def test_purge_leaves_nothing_but_the_id(data, org_id, tmp_path):
     said = document("org", "purge", "--yes", "--org", org_id, data=data)
     assert said == {"id": org_id, "ledger": "erased"}
     assert org_id not in ids(data)
-    assert org_id in refused("org", "purge", "--yes", "--org", org_id, data=data, code=5)
+    assert document("org", "purge", "--yes", "--org", org_id, data=data) == said
     assert org_id in refused("ledger", "verify", "--org", org_id, data=data, code=5)
     with (
         contextlib.closing(open_embedded(data)) as embedded,

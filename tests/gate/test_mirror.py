@@ -77,9 +77,21 @@ def test_an_empty_list():
     assert _mirror(0, 12125550101).listed_among([]) == []
 
 
+def _adds(first: int, last: int) -> list[list[bytes | None]]:
+    return _rows(last, *((seq, "add", 12_000_000_000 + seq) for seq in range(first, last + 1)))
+
+
 def test_it_wears_out():
     """After so many changes a fresh copy is cheaper than carrying them on."""
     mirror = _mirror(0)
-    changes = [(seq, "add", 12_000_000_000 + seq) for seq in range(1, 20_002)]
-    assert mirror.bring_forward(_rows(20_001, *changes))
+    assert mirror.bring_forward(_adds(1, 15_000))
+    assert not mirror.is_worn
+    assert mirror.bring_forward(_adds(15_001, 25_000))
     assert mirror.is_worn
+
+
+def test_an_answer_cut_off_at_its_limit_is_refused():
+    """It may end inside an entry, and then stand at the head's seq without all of its numbers."""
+    mirror = _mirror(0)
+    assert not mirror.bring_forward(_adds(1, 20_001))
+    assert mirror.seq == 0

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from ledger.conftest import Connection, Story, connect, transaction
+from ledger.conftest import Connection, Story, connect, create_org, transaction
 from nocall import ledger
 from nocall.errors import LedgerBroken
-from nocall.store import inspect_database
+from nocall.store import inspect_database, migrate
 from nocall.store.transaction import SESSION_OPTIONS
 
 UPSERT = (
@@ -239,6 +239,15 @@ def test_no_function_lends_it_the_rights_of_another(app):
 def test_an_organization_with_a_ledger_cannot_be_dropped_from_under_it(app, story):
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         app.execute("delete from nocall.org where org_id = %s", [story.org_id])
+
+
+def test_marking_an_organization_as_purged_erases_nothing(app, app_url, owner_url, operator):
+    """What the owner does at each start must not be the application's to steer."""
+    org_id = create_org(operator)
+    app.execute("update nocall.org set purged_at = now() where org_id = %s", [org_id])
+    migrate(owner_url, app_url)
+    left = app.execute("select seq from nocall.ledger_entry where org_id = %s", [org_id])
+    assert left.fetchall() == [(1,)]
 
 
 def test_a_large_object_of_its_own_is_not_the_ledger(app):

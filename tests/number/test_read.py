@@ -281,3 +281,13 @@ def test_texts_of_a_number():
 
 def test_the_version_of_the_plans_is_that_of_the_installed_release():
     assert metadata_version() == phonenumbers.__version__
+
+
+def test_a_carrier_digit_does_not_hide_the_country():
+    """In Hong Kong 00 may be followed by a carrier's digit, as many a country code begins."""
+    meant = read("+218 21 234 5678", "HK").readings[0]
+    assert meant in read("00 218 21-2345678", "HK").readings
+
+
+def test_a_text_of_many_parts_is_not_asked_about_part_by_part():
+    assert read("12/" * 30 + "12345678", "US").problem == "several_numbers"

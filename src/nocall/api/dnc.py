@@ -56,7 +56,9 @@ async def add(request: Request[Any, Any, Any]) -> Response[bytes]:
         type=body.type,
         source=body.source,
         reason=body.reason,
-        requested_at=parse_instant("requestedAt", body.requestedAt) if body.requestedAt else None,
+        requested_at=None
+        if body.requestedAt is None
+        else parse_instant("requestedAt", body.requestedAt),
     )
     async with runtime.database.transaction(actor) as tx:
         if key is not None:

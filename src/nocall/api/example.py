@@ -162,7 +162,7 @@ EXAMPLES: dict[type, object] = {
     wire.HealthReply: success("alive", {}),
     wire.PurgedReply: success(
         "Organization purged successfully",
-        {"_id": _ORG, "ledger": "erased by the next nocall migrate or start"},
+        {"_id": _ORG, "ledger": f"kept until nocall org purge --org {_ORG}"},
     ),
     wire.TokenBody: {"name": "dialer", "scopes": ["dnc:read"]},
     wire.TokenReply: success("Token revoked successfully", {**_TOKEN_VIEW, "revokedAt": _AT}),

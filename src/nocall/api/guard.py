@@ -30,7 +30,7 @@ async def require(
     runtime: Runtime = connection.app.state.runtime
     text = bearer(connection.headers.get("authorization"))
     if needed == OPERATOR:
-        async with runtime.database.transaction(SYSTEM) as tx:
+        async with runtime.door.transaction(SYSTEM) as tx:
             connection.scope["user"] = await org.authenticate_operator(tx, text)
         return
     actor = await runtime.tokens.authenticate(text)

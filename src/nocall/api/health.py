@@ -1,5 +1,6 @@
 """Liveness, readiness, metrics and the documents about the service itself."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -10,7 +11,10 @@ from nocall.api import document, wire
 from nocall.api.envelope import reply
 from nocall.api.example import success
 from nocall.api.guard import SYSTEM, runtime_of
+from nocall.api.runtime import Runtime
 from nocall.errors import DatabaseUnavailable, Unavailable
+
+_READY_SECONDS = 4.0
 
 
 @get("/health/live", **document.route(None, "Is the process alive?", wire.HealthReply))
@@ -33,8 +37,7 @@ async def ready(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Whether the database is reached and its migrations are this version's."""
     runtime = runtime_of(request)
     try:
-        async with runtime.database.transaction(SYSTEM) as tx:
-            version = await store.applied_version(tx)
+        version = await _applied_version(runtime)
     except DatabaseUnavailable:
         runtime.metrics.database_up.set(0)
         raise
@@ -69,6 +72,20 @@ async def metrics(request: Request[Any, Any, Any]) -> bytes:
 async def openapi(request: Request[Any, Any, Any]) -> bytes:
     """The OpenAPI 3.1 document of every route."""
     return msgspec.json.encode(request.app.state.document)
+
+
+async def _applied_version(runtime: Runtime) -> int:
+    asking = asyncio.create_task(_ask_version(runtime))
+    done, _ = await asyncio.wait([asking], timeout=_READY_SECONDS)
+    if not done:
+        # Left to itself: a server that is frozen would hold up its cancellation as well.
+        raise DatabaseUnavailable("the database did not answer in time")
+    return asking.result()
+
+
+async def _ask_version(runtime: Runtime) -> int:
+    async with runtime.door.transaction(SYSTEM) as tx:
+        return await store.applied_version(tx)
 
 
 def _health(message: str, data: dict[str, Any]) -> wire.HealthReply:

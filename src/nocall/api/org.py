@@ -119,14 +119,14 @@ async def export_org(request: Request[Any, Any, Any], org_id: str) -> Stream:
 )
 async def purge_org(request: Request[Any, Any, Any], org_id: str) -> Response[bytes]:
     """Only after an export that holds all of its ledger. Its list, batches, calls and tokens go at
-    once; its ledger goes with the next `nocall migrate`, since only the owner may erase it.
+    once; its ledger is erased by `nocall org purge`, since only the owner's login may.
     """
     async with runtime_of(request).database.transaction(_of(request, org_id)) as tx:
         await dnc.purge(tx)
     return reply(
         wire.PurgedReply.ok(
             "Organization purged successfully",
-            wire.Purged(org_id, "erased by the next nocall migrate or start"),
+            wire.Purged(org_id, f"kept until nocall org purge --org {org_id}"),
         )
     )
 
@@ -195,7 +195,7 @@ async def revoke_token(request: Request[Any, Any, Any], token_id: str) -> Respon
 
 async def _create_token(request: Request[Any, Any, Any], actor: Actor) -> Response[bytes]:
     body = await read(request, wire.TokenBody)
-    expires_at = parse_instant("expiresAt", body.expiresAt) if body.expiresAt else None
+    expires_at = None if body.expiresAt is None else parse_instant("expiresAt", body.expiresAt)
     async with runtime_of(request).database.transaction(actor) as tx:
         secret: Secret = await org.create_token(tx, body.name, body.scopes, expires_at)
     view = _token_view(secret.token)

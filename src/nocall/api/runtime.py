@@ -24,6 +24,8 @@ _BEARER_BYTES = len(b"Bearer ")
 class Runtime:
     settings: Settings
     database: Database
+    door: Database
+    """For asking who a token speaks for."""
     checker: Checker
     metrics: Metrics
     wake: Callable[[str], None]
@@ -31,7 +33,7 @@ class Runtime:
     tokens: "TokenCache" = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tokens = TokenCache(self.database, self.settings.rate_limit_per_second)
+        self.tokens = TokenCache(self.door, self.settings.rate_limit_per_second)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nocall import number
-from nocall.call.batch import require_batch
+from nocall.call.batch import check_batch_id, require_batch
 from nocall.errors import CallNotFound, Conflict, FieldInvalid, FieldMissing, NumberInvalid
 from nocall.model import clean_text
 from nocall.store import Row, Transaction
@@ -63,9 +63,12 @@ async def record_attempt(tx: Transaction, report: AttemptReport) -> FoundAttempt
     Raises `BatchNotFound`, `CallNotFound` where the number is none of the batch's calls, `Conflict`
     where the requestUUID names an attempt of another call.
     """
-    await require_batch(tx, report.batch_id)
-    call = await _find_call(tx, report)
+    check_batch_id(report.batch_id)
     request_uuid = check_request_uuid(report.request_uuid or str(uuid.uuid4()))
+    said = _checked(report)
+    numbers = _numbers(report.phone_number, tx.actor.region)
+    await require_batch(tx, report.batch_id)
+    call = await _find_call(tx, report.batch_id, numbers)
     row = await tx.one(
         "insert into attempt (org_id, request_uuid, call_id, status, duration_seconds, "
         "recording_url, transcript, created_at) values (%(org_id)s, %(request_uuid)s, "
@@ -78,13 +81,8 @@ async def record_attempt(tx: Transaction, report: AttemptReport) -> FoundAttempt
         "returning recording_url, transcript",
         request_uuid=request_uuid,
         call_id=call.call_id,
-        status=_status(report.call_status),
-        duration_seconds=_duration(report.duration_seconds),
-        recording_url=report.recording_url
-        and clean_text("recordingUrl", report.recording_url, 2_000),
-        transcript=report.transcript
-        and clean_text("transcript", report.transcript, _TRANSCRIPT_BYTES, lines=True),
         now=tx.now,
+        **said,
     )
     if row is None:
         raise Conflict(f"requestUUID {request_uuid} is an attempt of another call")
@@ -92,19 +90,21 @@ async def record_attempt(tx: Transaction, report: AttemptReport) -> FoundAttempt
         "update call set status = %(status)s, updated_at = %(now)s "
         "where org_id = %(org_id)s and call_id = %(call_id)s",
         call_id=call.call_id,
-        status=_status(report.call_status),
+        status=said["status"],
         now=tx.now,
     )
     return FoundAttempt(request_uuid, call.number, row.recording_url, row.transcript)
 
 
-async def purge_evidence(tx: Transaction, before: datetime) -> int:
+async def purge_evidence(tx: Transaction, before: datetime, limit: int) -> int:
     """Forget recordings and transcripts of attempts made before `before`; returns how many."""
     return await tx.run(
         "update attempt set recording_url = null, transcript = null "
+        "where org_id = %(org_id)s and request_uuid in (select request_uuid from attempt "
         "where org_id = %(org_id)s and created_at < %(before)s "
-        "and (recording_url is not null or transcript is not null)",
+        "and (recording_url is not null or transcript is not null) limit %(limit)s)",
         before=before,
+        limit=limit,
     )
 
 
@@ -116,22 +116,37 @@ def check_request_uuid(text: str) -> str:
     return text
 
 
-async def _find_call(tx: Transaction, report: AttemptReport) -> Row:
-    if not report.phone_number:
+def _checked(report: AttemptReport) -> dict[str, object]:
+    """What the report says of the attempt, as columns. Raises `FieldInvalid`."""
+    recording, transcript = report.recording_url, report.transcript
+    return {
+        "status": _status(report.call_status),
+        "duration_seconds": _duration(report.duration_seconds),
+        "recording_url": recording and clean_text("recordingUrl", recording, 2_000),
+        "transcript": transcript
+        and clean_text("transcript", transcript, _TRANSCRIPT_BYTES, lines=True),
+    }
+
+
+def _numbers(text: str, region: str) -> list[int]:
+    """Every number the text can mean, at least one."""
+    if not text:
         raise FieldMissing("phoneNumber")
-    read = number.read(report.phone_number, tx.actor.region)
+    read = number.read(text, region)
     if not read.readings:
-        raise NumberInvalid(
-            "phoneNumber", f"is not a phone number ({read.problem})", report.phone_number
-        )
+        raise NumberInvalid("phoneNumber", f"is not a phone number ({read.problem})", text)
+    return [reading.number for reading in read.readings]
+
+
+async def _find_call(tx: Transaction, batch_id: str, numbers: list[int]) -> Row:
     rows = await tx.all(
         "select call_id, number from call where org_id = %(org_id)s "
         "and batch_id = %(batch_id)s and number = any(%(numbers)s)",
-        batch_id=report.batch_id,
-        numbers=[reading.number for reading in read.readings],
+        batch_id=batch_id,
+        numbers=numbers,
     )
     if not rows:
-        raise CallNotFound(f"no call to this number in batch {report.batch_id}")
+        raise CallNotFound(f"no call to this number in batch {batch_id}")
     if len(rows) > 1:
         raise FieldInvalid(
             "phoneNumber", "has two readings and the batch calls both: write it with a +"

@@ -89,11 +89,12 @@ async def add_calls(
     pending again. Each call keeps the ledger seq it was added at. Raises `FieldInvalid` naming the
     row, counted from `first_position`, and `BatchNotFound`.
     """
-    await require_batch(tx, batch_id)
+    check_batch_id(batch_id)
     checked = [
         _checked_row(position, row, tx.actor.region)
         for position, row in enumerate(rows, first_position)
     ]
+    await require_batch(tx, batch_id)
     # Two chunks that share numbers lock them in one order, and one chunk holds a number once.
     latest = dict(checked)
     head = await ledger.head(tx)
@@ -164,10 +165,14 @@ async def batch_page(tx: Transaction, batch_id: str, page: int, limit: int) -> B
     return BatchPage(batch, calls, total.total)
 
 
+def check_batch_id(text: str) -> None:
+    if not is_id(text):
+        raise FieldInvalid("batchId", "must be 24 lower-case hex digits", text)
+
+
 async def require_batch(tx: Transaction, batch_id: str) -> Batch:
     """Raises `FieldInvalid` for a malformed id, `BatchNotFound` also for a stranger's batch."""
-    if not is_id(batch_id):
-        raise FieldInvalid("batchId", "must be 24 lower-case hex digits", batch_id)
+    check_batch_id(batch_id)
     row = await tx.one(
         "select * from batch where org_id = %(org_id)s and batch_id = %(batch_id)s",
         batch_id=batch_id,

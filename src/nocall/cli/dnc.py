@@ -135,8 +135,14 @@ def forget_evidence(days: int, org_id: str | None, data: Path | None, as_json: b
     """Erase recordings and transcripts older than DAYS; their hashes stay in the ledger."""
 
     async def body(database: Database, actor: Actor) -> int:
-        async with database.transaction(actor) as tx:
-            return await dnc.purge_evidence(tx, tx.now - timedelta(days=days))
+        before = database.clock() - timedelta(days=days)
+        total = 0
+        more = True
+        while more:
+            async with database.transaction(actor) as tx:
+                more = bool(count := await dnc.purge_evidence(tx, before))
+            total += count
+        return total
 
     show({"forgotten": in_org(data, org_id, body)}, as_json=as_json)
 

@@ -12,13 +12,14 @@ from nocall.cli.running import (
     in_database,
     in_org,
     operator,
+    org_actor,
     settings_of,
     show,
     table,
     write_lines,
 )
-from nocall.model import Actor, Organization, instant_text, new_id
-from nocall.store import Database, migrate
+from nocall.model import Actor, Organization, instant_text, is_id, new_id
+from nocall.store import Database, erase_ledger
 
 
 @click.group("org")
@@ -101,23 +102,29 @@ def export(file: Path, org_id: str | None, data: Path | None, as_json: bool) -> 
 def purge(yes: bool, org_id: str | None, data: Path | None, as_json: bool) -> None:
     """Erase an organization for good, after an export that holds all of its ledger."""
 
-    async def body(database: Database, actor: Actor) -> str:
+    async def end(database: Database) -> str:
+        if org_id is not None and is_id(org_id):
+            async with database.transaction(operator(org_id)) as tx:
+                if await org.is_purged(tx):
+                    # It was purged over HTTP, and only its ledger is left.
+                    return org_id
+        actor = await org_actor(database, org_id)
         if not yes:
             click.confirm(f"Erase organization {actor.org_id} for good?", abort=True, err=True)
         async with database.transaction(actor) as tx:
             await dnc.purge(tx)
         return actor.org_id
 
-    found = in_org(data, org_id, body)
-    show({"id": found, "ledger": _erase_ledger(data)}, as_json=as_json)
+    found = in_database(data, end)
+    show({"id": found, "ledger": _erase_ledger(data, found)}, as_json=as_json)
 
 
-def _erase_ledger(data: Path | None) -> str:
+def _erase_ledger(data: Path | None, org_id: str) -> str:
     """Ledger rows are the owner's to erase, where this terminal knows the owner's login."""
     with ready_database(settings_of(data), bring_up=False) as ready:
         if ready.owner_url is None:
-            return "erased by the next nocall migrate"
-        migrate(ready.owner_url, ready.app_url)
+            return f"kept: set NOCALL_DATABASE_OWNER_URL and purge --org {org_id} again"
+        erase_ledger(ready.owner_url, org_id)
         return "erased"
 
 

@@ -79,7 +79,7 @@ def in_org(data: Path | None, org_id: str | None, body: Body) -> Any:
     """Run `body` for one organization: the one named, or the only one there is."""
 
     async def main(database: Database) -> Any:
-        return await body(database, await _org_actor(database, org_id))
+        return await body(database, await org_actor(database, org_id))
 
     return in_database(data, main)
 
@@ -93,7 +93,7 @@ def operator(org_id: str = "") -> Actor:
     return Actor("operator", "cli", f"cli:{name}", org_id)
 
 
-async def _org_actor(database: Database, org_id: str | None) -> Actor:
+async def org_actor(database: Database, org_id: str | None) -> Actor:
     if org_id is not None and not is_id(org_id):
         raise FieldInvalid("--org", "must be 24 lower-case hex digits", org_id)
     async with database.transaction(operator()) as tx:

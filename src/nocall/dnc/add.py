@@ -9,6 +9,7 @@ from nocall.dnc.state import RECORD_COLUMNS, count_in_block, record_of, search_t
 from nocall.errors import FieldInvalid, FieldMissing, NumberAmbiguous, NumberInvalid
 from nocall.ledger.digest import evidence_sha256
 from nocall.model import DncRecord, Item, Kind, Source, clean_text, new_id
+from nocall.number import Readings
 from nocall.store import Transaction
 
 
@@ -42,11 +43,13 @@ async def add(tx: Transaction, request: AddRequest) -> AddOutcome:
     `CallNotFound`. A number that is only possible is taken: an opt-out is never refused because a
     number looks unassigned.
     """
-    source, attempt = await _origin(tx, request)
+    source = _checked_source(request)
     type_ = clean_text("type", request.type or "", 64).strip() or None
     reason = clean_text("reason", request.reason or "", 500).strip() or None
+    read = read_number(request.phone_number, tx.actor.region)
+    attempt = await _attempt(tx, request)
     called = attempt.number if attempt else None
-    value = choose_number(request.phone_number, tx.actor.region, called)
+    value = choose_number(read, request.phone_number, called)
     head = await ledger.lock_head(tx)
     record = DncRecord(
         id=new_id(),
@@ -138,18 +141,28 @@ async def _repeat(
     return AddOutcome(listed, repeated=True)
 
 
-async def _origin(tx: Transaction, request: AddRequest) -> tuple[Source, FoundAttempt | None]:
-    """Where the request came from; a call it names must be there, whatever the source."""
+def _checked_source(request: AddRequest) -> Source:
+    """Where the request came from, and whether it names what it must: all that is 400 comes before
+    anything that is 404.
+    """
     if not request.phone_number:
         raise FieldMissing("phoneNumber")
     source = Source.CALL if not request.source else _source(request.source)
-    if source is not Source.CALL and not request.batch_id and not request.request_uuid:
-        return source, None
-    if not request.batch_id:
-        raise FieldMissing("batchId")
-    if not request.request_uuid:
-        raise FieldMissing("requestUUID")
-    return source, await call.find_attempt(tx, request.batch_id, request.request_uuid)
+    if source is Source.CALL or request.batch_id or request.request_uuid:
+        if not request.batch_id:
+            raise FieldMissing("batchId")
+        if not request.request_uuid:
+            raise FieldMissing("requestUUID")
+        call.check_batch_id(request.batch_id)
+        call.check_request_uuid(request.request_uuid)
+    return source
+
+
+async def _attempt(tx: Transaction, request: AddRequest) -> FoundAttempt | None:
+    """The call it names; it must be there, whatever the source."""
+    if not request.batch_id or not request.request_uuid:
+        return None
+    return await call.find_attempt(tx, request.batch_id, request.request_uuid)
 
 
 def _source(text: str) -> Source:
@@ -158,17 +171,22 @@ def _source(text: str) -> Source:
     return Source(text)
 
 
-def choose_number(text: str, region: str, called: int | None) -> int:
-    """The one number that `text` lists: the one that was called, else the valid one.
-
-    Raises `NumberInvalid`, and `NumberAmbiguous` where two valid readings differ. Where none is
-    valid the international reading is taken, the wire's own form.
-    """
+def read_number(text: str, region: str) -> Readings:
+    """What `text` can mean; at least one number. Raises `NumberInvalid`."""
     read = number.read(text, region)
     if read.service_code:
         raise NumberInvalid("phoneNumber", "is an emergency or service number", text)
     if not read.readings:
         raise NumberInvalid("phoneNumber", f"is not a possible number ({read.problem})", text)
+    return read
+
+
+def choose_number(read: Readings, text: str, called: int | None) -> int:
+    """The one number that is listed: the one that was called, else the valid one.
+
+    Raises `NumberAmbiguous` where two valid readings differ. Where none is valid the international
+    reading is taken, the wire's own form.
+    """
     if called in [reading.number for reading in read.readings]:
         return int(called or 0)
     valid = [reading.number for reading in read.readings if reading.valid]

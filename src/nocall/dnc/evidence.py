@@ -17,8 +17,8 @@ async def attach_evidence(tx: Transaction, attempt: FoundAttempt) -> bool:
     known = await tx.one(
         "select record_id from dnc_record where org_id = %(org_id)s "
         "and request_uuid = %(request_uuid)s "
-        "and (call_recording is distinct from %(recording)s "
-        "or transcription is distinct from %(transcript)s)",
+        "and (call_recording is distinct from coalesce(%(recording)s, call_recording) "
+        "or transcription is distinct from coalesce(%(transcript)s, transcription))",
         request_uuid=attempt.request_uuid,
         recording=attempt.recording_url,
         transcript=attempt.transcript,
@@ -27,7 +27,8 @@ async def attach_evidence(tx: Transaction, attempt: FoundAttempt) -> bool:
         return False
     head = await ledger.lock_head(tx)
     rows = await tx.all(
-        "update dnc_record set call_recording = %(recording)s, transcription = %(transcript)s, "
+        "update dnc_record set call_recording = coalesce(%(recording)s, call_recording), "
+        "transcription = coalesce(%(transcript)s, transcription), "
         "changed_seq = %(seq)s where org_id = %(org_id)s and request_uuid = %(request_uuid)s "
         "returning number, record_id, type, batch_id",
         request_uuid=attempt.request_uuid,
@@ -53,19 +54,22 @@ async def attach_evidence(tx: Transaction, attempt: FoundAttempt) -> bool:
     return True
 
 
-async def purge_evidence(tx: Transaction, before: datetime) -> int:
+async def purge_evidence(tx: Transaction, before: datetime, limit: int = 2_000) -> int:
     """Forget recordings and transcripts of records and attempts made before `before`.
 
+    At most `limit` of either, so that the head is held shortly: call it until it returns 0.
     Recorded as `evidence_purged` with the counts; the hashes of what was there stay in the ledger.
     Returns how many records and attempts lost something.
     """
-    attempt_count = await call.purge_evidence(tx, before)
+    attempt_count = await call.purge_evidence(tx, before, limit)
     head = await ledger.lock_head(tx)
     record_count = await tx.run(
         "update dnc_record set call_recording = null, transcription = null, "
-        "changed_seq = %(seq)s where org_id = %(org_id)s and created_at < %(before)s "
-        "and (call_recording is not null or transcription is not null)",
+        "changed_seq = %(seq)s where org_id = %(org_id)s and record_id in ("
+        "select record_id from dnc_record where org_id = %(org_id)s and created_at < %(before)s "
+        "and (call_recording is not null or transcription is not null) limit %(limit)s)",
         before=before,
+        limit=limit,
         seq=head.next_seq,
     )
     if attempt_count + record_count:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import LiteralString
 
-from nocall.dnc.add import choose_number
+from nocall.dnc.add import choose_number, read_number
 from nocall.dnc.delete import require_own
 from nocall.dnc.state import BLOCK_SIZE, RECORD_COLUMNS, record_of
 from nocall.errors import FieldInvalid, RecordNotFound
@@ -56,7 +56,7 @@ async def get(tx: Transaction, record_id: str) -> DncRecord:
 
 async def get_by_number(tx: Transaction, text: str) -> DncRecord:
     """The record of a number written with its country code. Raises `RecordNotFound`."""
-    value = choose_number(text, tx.actor.region, None)
+    value = choose_number(read_number(text, tx.actor.region), text, None)
     row = await tx.one(
         f"select {RECORD_COLUMNS} from dnc_record "
         "where org_id = %(org_id)s and number = %(number)s",

@@ -63,6 +63,7 @@ async def export_lines(tx: Transaction) -> AsyncIterator[str]:
 
 async def purge(tx: Transaction) -> None:
     """End the organization after an export; see `org.purge` for what stays."""
+    await tx.allow_long()
     await org.purge(tx)
     await call.purge(tx)
     for statement in (

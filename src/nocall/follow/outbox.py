@@ -11,8 +11,9 @@ from typing import Protocol
 import aiosmtplib
 
 from nocall.config import Settings
+from nocall.store.cluster import sync_folder
 
-_PATIENCE_SECONDS = 30
+_PATIENCE_SECONDS = 10
 
 
 class Outbox(Protocol):
@@ -56,6 +57,7 @@ class FolderOutbox:
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(self._folder / name)
+        sync_folder(self._folder)
 
 
 @asynccontextmanager
@@ -73,5 +75,10 @@ async def open_outbox(settings: Settings) -> AsyncIterator[Outbox]:
         start_tls=settings.smtp_tls == "starttls",
         timeout=_PATIENCE_SECONDS,
     )
-    async with client:
+    await client.connect()
+    try:
         yield SmtpOutbox(client)
+        await client.quit()
+    finally:
+        # Without a farewell where something went wrong: a server that hangs would hold that up.
+        client.close()

@@ -24,10 +24,11 @@ _OVERLAY_KEPT = 20_000
 
 FORWARD = (
     "select h.seq, s.enforcement, (extract(epoch from clock_timestamp()) * 1000)::bigint, "
-    "e.seq, e.kind, i.number from ledger_head h join dnc_state s on s.org_id = h.org_id "
-    "left join ledger_entry e on e.org_id = h.org_id and e.seq > $2::bigint "
+    "c.seq, c.kind, c.number from ledger_head h join dnc_state s on s.org_id = h.org_id "
+    "left join lateral (select e.seq, e.kind, i.number from ledger_entry e "
     "left join ledger_item i on i.org_id = e.org_id and i.seq = e.seq "
-    "where h.org_id = $1::text order by e.seq"
+    "where e.org_id = h.org_id and e.seq > $2::bigint order by e.seq "
+    f"limit {_OVERLAY_KEPT + 1}) c on true where h.org_id = $1::text order by c.seq"
 )
 
 _COPY = (
@@ -58,8 +59,11 @@ class Mirror:
         return len(self._added) + len(self._freed) > _OVERLAY_KEPT
 
     def bring_forward(self, rows: Rows) -> bool:
-        """Apply the answer to `FORWARD`. False where the mirror is not at exactly its seq then."""
-        if not rows:
+        """Apply the answer to `FORWARD`. False where the mirror is not at exactly its seq then.
+
+        An answer that was cut off at its limit is not applied: it may end inside an entry.
+        """
+        if not rows or len(rows) > _OVERLAY_KEPT:
             return False
         expected = int(rows[0][0] or 0)
         for row in rows:
@@ -114,6 +118,10 @@ class Mirrors:
             return mirror
         self._mirrors.move_to_end(actor.org_id)
         return mirror
+
+    def forget(self, actor: Actor) -> None:
+        """Make it anew at the next bulk check: it fell too far behind, or could not be told."""
+        self._mirrors.pop(actor.org_id, None)
 
     async def close(self) -> None:
         tasks = list(self._loading.values())

@@ -1,12 +1,13 @@
 """Text to numbers: every number that a text can mean, and none that it cannot."""
 
 import functools
+import re
 
 import msgspec
 import phonenumbers
 from phonenumbers import NumberParseException, ValidationResult
 
-from nocall.number import nanp, written
+from nocall.number import nanp, plan, written
 from nocall.number.nanp import ABROAD, ASK, AT_HOME, BLOCK, HOMES, NOT_POSSIBLE, VALID
 from nocall.number.service_code import (
     is_emergency_code,
@@ -21,6 +22,7 @@ _COUNTRY_1 = 10_000_000_000
 _BLOCKS_OF_1 = _COUNTRY_1 // BLOCK
 _ROUNDS_AT_MOST = 20
 _CACHED_TEXTS = 16_384
+_DOUBLE_ZERO = re.compile(r"^(\D*)0\D*0")
 
 _PUNCTUATION = " -.()\u00a0"
 """Signs that phonenumbers drops wherever they stand, so that the plain digits read the same."""
@@ -134,7 +136,7 @@ def _ask(text: str, region: str) -> Readings:
     look = written.look_at(text)
     if not look.international and not is_region(region):
         raise ValueError(f"not a region: {region!r}")
-    forms = [(text, region)] if look.international else [(look.with_plus, None), (text, region)]
+    forms = [(text, region)] if look.international else _bare_forms(text, look.with_plus, region)
     answers = [_reading_of(form, home) for form, home in forms]
     found = tuple(dict.fromkeys(answer for answer in answers if isinstance(answer, Reading)))
     if _names_service(look, found, region) or ("service_code" in answers and not found):
@@ -143,6 +145,20 @@ def _ask(text: str, region: str) -> Readings:
         return Readings((), "several_numbers")
     # Of two reasons that of the home region is the one to act on.
     return Readings(found, None if found else str(answers[-1]))
+
+
+def _bare_forms(text: str, with_plus: str, region: str) -> list[tuple[str, str | None]]:
+    """How a text without `+` may be meant: after a `+`, and as somebody in the region dials it."""
+    forms: list[tuple[str, str | None]] = [(with_plus, None), (text, region)]
+    prefix = plan.metadata_of(phonenumbers.country_code_for_region(region), region)
+    # In Hong Kong 00 may be followed by a carrier's digit, which is also how many a country code
+    # begins: `00 218 …` is Libya, and is read as the carrier 2 and +1 8….
+    pattern = prefix.international_prefix
+    if pattern and pattern != "00" and re.fullmatch(pattern, "00"):
+        behind = _DOUBLE_ZERO.sub(r"\1+", text)
+        if behind != text:
+            forms.insert(1, (behind, None))
+    return forms
 
 
 def _names_service(look: written.Written, found: tuple[Reading, ...], region: str) -> bool:

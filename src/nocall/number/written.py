@@ -14,6 +14,8 @@ LONGEST_TEXT = 100
 """Characters. phonenumbers takes 250, and up to 50 ms for one such text."""
 _LONGEST_SHORT = 15
 """Digits, with an international prefix and a country code before a service code."""
+_PARTS_AT_MOST = 4
+"""Whatever has more is no one number, and asking about each would take its time."""
 _LONG_ENOUGH = 7
 """Digits that nobody has as an extension after a comma or a slash."""
 
@@ -78,6 +80,8 @@ def look_at(text: str) -> Written:
 def holds_several(text: str, region: str) -> bool:
     """Whether at least two of the parts between commas, slashes and the like are numbers alone."""
     parts = _BETWEEN.split(text.partition(_CONTEXT)[0])
+    if len(parts) > _PARTS_AT_MOST:
+        return True
     return len(parts) > 1 and sum(_stands_alone(part, region) for part in parts) > 1
 
 

@@ -7,8 +7,10 @@ from nocall.errors import Conflict, FieldInvalid, FieldMissing, OrganizationNotF
 from nocall.model import Kind, Organization, clean_text
 from nocall.store import Row, Transaction
 
-# Without what has a meaning of its own in a mail's header: groups, comments, encoded words.
-_EMAIL = re.compile(r"(?!.*=\?)[^@\s,;:<>()\[\]\\\"]+@[^@\s,;<>()\\\"]+\Z")
+# What every mail server takes and no header reads otherwise: no quoting, comments, encoded words.
+_WORD = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"(?!.*=\?){_WORD}(?:\.{_WORD})*@{_LABEL}(?:\.{_LABEL})*\Z")
 _COLUMNS = "org_id, name, admin_email, region, created_at, purged_at"
 
 
@@ -47,6 +49,11 @@ async def get(tx: Transaction) -> Organization:
     if row is None:
         raise OrganizationNotFound(f"no organization {tx.org_id}")
     return _organization(row)
+
+
+async def is_purged(tx: Transaction) -> bool:
+    row = await tx.one("select purged_at from org where org_id = %(org_id)s")
+    return row is not None and row.purged_at is not None
 
 
 async def every(tx: Transaction) -> list[Organization]:

@@ -10,7 +10,7 @@ from procrastinate.schema import SchemaManager
 from psycopg import Connection, sql
 from psycopg.conninfo import conninfo_to_dict
 
-from nocall.errors import DatabaseRefused, DatabaseUnavailable
+from nocall.errors import Conflict, DatabaseRefused, DatabaseUnavailable
 from nocall.model import new_id
 from nocall.store.transaction import Transaction
 
@@ -46,9 +46,8 @@ def migrations() -> list[Migration]:
 def migrate(owner_url: str, app_url: str) -> list[int]:
     """Bring the database to this version and give the application's login its rights.
 
-    Returns the versions applied. Also erases the ledgers of purged organizations, which only the
-    owner may do. Raises `DatabaseRefused` for a newer database, a server older than 15 or an
-    application login that is the owner's; `DatabaseUnavailable` when it cannot be reached.
+    Returns the versions applied. Raises `DatabaseRefused` for a newer database, a server older than
+    15 or an application login that is the owner's; `DatabaseUnavailable` when it cannot be reached.
     """
     app_login = str(conninfo_to_dict(app_url).get("user", ""))
     if not app_login:
@@ -97,7 +96,6 @@ def _migrate(connection: Connection, app_login: str) -> list[int]:
     )
     _install_jobs(connection)
     _grant(connection, app_login)
-    _erase_purged(connection)
     return applied
 
 
@@ -161,16 +159,27 @@ def _grant(connection: Connection, app_login: str) -> None:
                 )
 
 
-def _erase_purged(connection: Connection) -> None:
-    """A purged organization's ledger holds numbers; it left with the organization's export."""
-    with connection.transaction():
-        for table in ("ledger_item", "ledger_entry", "ledger_head"):
-            connection.execute(
-                sql.SQL(
-                    "delete from {table} where org_id in "
-                    "(select org_id from org where purged_at is not null)"
-                ).format(table=sql.Identifier(table))
-            )
+def erase_ledger(owner_url: str, org_id: str) -> None:
+    """Erase the ledger of one organization that was purged: it holds numbers.
+
+    Only ever done for the organization that a person named. The mark of a purge alone must not do
+    it, since the application's login can set that. Raises `Conflict`, `DatabaseUnavailable`.
+    """
+    try:
+        with psycopg.connect(owner_url, autocommit=True) as connection, connection.transaction():
+            connection.execute("set local search_path to nocall")
+            row = connection.execute(
+                "select from org where org_id = %s and purged_at is not null for update", [org_id]
+            ).fetchone()
+            if row is None:
+                raise Conflict(f"organization {org_id} is not purged")
+            for table in ("ledger_item", "ledger_entry", "ledger_head"):
+                connection.execute(
+                    sql.SQL("delete from {} where org_id = %s").format(sql.Identifier(table)),
+                    [org_id],
+                )
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"cannot reach the database as owner: {_line(error)}") from None
 
 
 def _line(error: Exception) -> str:

@@ -57,6 +57,8 @@ class Pipeline:
         try:
             pgconn.send_query_prepared(name.encode(), params)
         except psycopg.Error as error:
+            # The connection is gone, and nothing else would notice.
+            self._fail(str(error))
             future.set_exception(DatabaseUnavailable(str(error)))
             return future
         self._waiting.append(future)

@@ -1,9 +1,11 @@
 """One transaction of one organization, and the pool it comes from."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, LiteralString
+from weakref import WeakValueDictionary
 
 import psycopg
 from psycopg import AsyncConnection
@@ -64,6 +66,10 @@ class Transaction:
         cursor = await self.connection.execute(statement, {"org_id": self.org_id, **params})
         return cursor.rowcount
 
+    async def allow_long(self) -> None:
+        """Let the statements of this transaction take as long as they take."""
+        await self.connection.execute("set local statement_timeout = 0")
+
     async def run_many(self, statement: LiteralString, rows: Sequence[dict[str, object]]) -> None:
         async with self.connection.cursor() as cursor:
             await cursor.executemany(statement, [{"org_id": self.org_id, **row} for row in rows])
@@ -85,6 +91,8 @@ class Database:
     def __init__(self, url: str, pool_size: int, clock: Clock = utc_now) -> None:
         self.url = url
         self.clock = clock
+        self._seats_per_org = max(1, pool_size * 6 // 10)
+        self._seats: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._pool: AsyncConnectionPool[AsyncConnection[Row]] = AsyncConnectionPool(
             url,
             min_size=min(2, pool_size),
@@ -113,10 +121,30 @@ class Database:
         something before the commit is acknowledged.
         """
         try:
-            async with self._pool.connection() as connection:
+            async with self._seat(actor.org_id), self._pool.connection() as connection:
                 yield Transaction(connection, actor, self.clock())
         except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as error:
             raise DatabaseUnavailable(_sentence(error)) from error
+
+    @asynccontextmanager
+    async def _seat(self, org_id: str) -> AsyncIterator[None]:
+        """Of a pool's connections one organization has six in ten at most: its transactions wait
+        for each other, and others need not wait with them.
+        """
+        seats = self._seats.get(org_id)
+        if seats is None:
+            seats = self._seats[org_id] = asyncio.Semaphore(self._seats_per_org)
+        try:
+            async with asyncio.timeout(_POOL_WAIT_SECONDS):
+                await seats.acquire()
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                "the organization's other requests hold all its connections"
+            ) from None
+        try:
+            yield
+        finally:
+            seats.release()
 
     @asynccontextmanager
     async def snapshot(self, actor: Actor) -> AsyncIterator[Transaction]:
@@ -125,7 +153,7 @@ class Database:
             await tx.connection.execute(
                 "set transaction isolation level repeatable read, read only"
             )
-            await tx.connection.execute("set local statement_timeout = 0")
+            await tx.allow_long()
             yield tx
 
 

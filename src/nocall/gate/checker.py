@@ -21,6 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNDER_WAY = 2
 """Rounds of statements sent and not yet answered; while there are that many, requests gather."""
 _PATIENCE_SECONDS = 5.0
+_NO_ANSWER = "the database did not answer in time"
 _SLICE = 25
 _TURN_SECONDS = 0.004
 
@@ -117,23 +118,24 @@ class Checker:
 
     async def _round(self, gathered: dict[str, "_Gathering"]) -> None:
         """One statement for each organization, all in one flight."""
-        answers = await asyncio.gather(
-            *(
-                self._ask(self._pipeline, "facts", org_id, _array(gathering.numbers))
-                for org_id, gathering in gathered.items()
-            ),
-            return_exceptions=True,
-        )
-        for (org_id, gathering), answer in zip(gathered.items(), answers, strict=True):
-            if isinstance(answer, BaseException):
-                gathering.fail(answer)
-            elif not answer:
-                gathering.fail(OrganizationNotFound(f"no organization {org_id}"))
-            else:
-                try:
-                    gathering.answer(_facts(answer))
-                except ValueError as error:
-                    gathering.fail(DatabaseUnavailable(f"an answer that cannot be read: {error}"))
+        pipeline = self._pipeline
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await pipeline.open()
+        except (DatabaseUnavailable, TimeoutError) as error:
+            for gathering in gathered.values():
+                gathering.fail(DatabaseUnavailable(str(error) or _NO_ANSWER))
+            return
+        asked = {
+            org_id: pipeline.send("facts", [org_id.encode(), _array(gathering.numbers)])
+            for org_id, gathering in gathered.items()
+        }
+        _, unanswered = await asyncio.wait(asked.values(), timeout=_PATIENCE_SECONDS)
+        if unanswered:
+            # A server that hangs holds the pipeline up; the next request opens a new one.
+            pipeline.close()
+        for org_id, answer in asked.items():
+            gathered[org_id].settle(org_id, answer)
 
     async def _ask(self, pipeline: Pipeline, statement: str, org_id: str, param: bytes) -> Rows:
         try:
@@ -142,7 +144,7 @@ class Checker:
         except TimeoutError:
             # A server that hangs holds the pipeline up; the next request opens a new one.
             pipeline.close()
-            raise DatabaseUnavailable("the database did not answer in time") from None
+            raise DatabaseUnavailable(_NO_ANSWER) from None
 
 
 async def _read_in_slices(texts: Sequence[str], region: str) -> list[Readings]:
@@ -166,10 +168,22 @@ class _Gathering:
         self.numbers: list[int] = []
         self.waiting: list[asyncio.Future[ListFacts]] = []
 
-    def answer(self, facts: ListFacts) -> None:
-        for future in self.waiting:
-            if not future.done():
-                future.set_result(facts)
+    def settle(self, org_id: str, answer: asyncio.Future[Rows]) -> None:
+        """Give every request what the statement answered; nothing is callable where it did not."""
+        error = answer.exception()
+        if error is not None:
+            self.fail(error)
+        elif not answer.result():
+            self.fail(OrganizationNotFound(f"no organization {org_id}"))
+        else:
+            try:
+                facts = _facts(answer.result())
+            except ValueError as unreadable:
+                self.fail(DatabaseUnavailable(f"an answer that cannot be read: {unreadable}"))
+                return
+            for future in self.waiting:
+                if not future.done():
+                    future.set_result(facts)
 
     def fail(self, error: BaseException) -> None:
         for future in self.waiting:

@@ -40,14 +40,14 @@ class Pipeline:
 
         Raises `DatabaseUnavailable`, also where the statement itself fails.
         """
-        if self._connection is None:
-            await self._open()
-        return await self._send(name, params)
+        await self.open()
+        return await self.send(name, params)
 
     def close(self) -> None:
         self._fail("closed")
 
-    def _send(self, name: str, params: Sequence[bytes | None]) -> asyncio.Future[Rows]:
+    def send(self, name: str, params: Sequence[bytes | None]) -> asyncio.Future[Rows]:
+        """Send the prepared statement on a pipeline that `open` has made ready."""
         future: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
         connection = self._connection
         if connection is None:
@@ -78,7 +78,10 @@ class Pipeline:
             return
         self._flush()
 
-    async def _open(self) -> None:
+    async def open(self) -> None:
+        """Connect where there is no connection. Raises `DatabaseUnavailable`."""
+        if self._connection is not None:
+            return
         async with self._opening:
             if self._connection is not None:
                 return

@@ -57,6 +57,14 @@ class Transaction:
             raise LookupError("a row that must be there is not")
         return row
 
+    async def binary_value(self, statement: LiteralString, **params: object) -> bytes | None:
+        """The first value of a statement in PostgreSQL's binary form."""
+        cursor = await self.connection.execute(
+            statement, {"org_id": self.org_id, **params}, binary=True
+        )
+        result = cursor.pgresult
+        return None if result is None or not result.ntuples else result.get_value(0, 0)
+
     async def all(self, statement: LiteralString, **params: object) -> list[Row]:
         cursor = await self.connection.execute(statement, {"org_id": self.org_id, **params})
         return await cursor.fetchall()

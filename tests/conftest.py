@@ -23,6 +23,7 @@ from threading import Barrier
 from typing import Self, TypeVar
 
 import httpx
+import hypothesis
 import psycopg
 import pytest
 
@@ -33,6 +34,13 @@ T = TypeVar("T")
 NOCALL = Path(sys.executable).with_name("nocall")
 ALL_SCOPES = ("dnc:read", "dnc:write", "dnc:delete", "call:write", "admin")
 _numbers = count(0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The suite tries the same examples each time; new ones are what `make prove` is for."""
+    hypothesis.settings.register_profile("suite", derandomize=True)
+    if config.getoption("markexpr") != "prove":
+        hypothesis.settings.load_profile("suite")
 
 
 def fresh_number() -> str:

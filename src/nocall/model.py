@@ -246,7 +246,8 @@ def instant_text(at: datetime) -> str:
 
     Cached because the checks that one statement answers all carry its instant.
     """
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    # isoformat costs a fifth of what strftime does, and pads early years.
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 _INSTANT = re.compile(r"[0-9W-]+(?:[Tt ][0-9:.,]+(?:[Zz]|[+-][0-9:.]+)?)?\Z")

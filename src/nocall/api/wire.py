@@ -161,7 +161,7 @@ class SettingsReply(Done):
     data: Settings
 
 
-class CheckReason(Struct):
+class CheckReason(Struct, gc=False):
     code: str
     message: str
     recordId: Id | UnsetType | None = UNSET
@@ -169,7 +169,11 @@ class CheckReason(Struct):
     since: Instant | UnsetType = UNSET
 
 
-class CheckResult(Struct):
+_NO_REASONS: list[CheckReason] = []
+"""One for all that have none; a thousand lists a request are what the collector would look at."""
+
+
+class CheckResult(Struct, gc=False):
     """A verdict. `input` is what was asked, where that is not the number's own digits."""
 
     phoneNumber: str
@@ -186,7 +190,9 @@ class CheckResult(Struct):
         return cls(
             number,
             verdict.answer,
-            [_check_reason(reason) for reason in verdict.reasons] if verdict.reasons else [],
+            [_check_reason(reason) for reason in verdict.reasons]
+            if verdict.reasons
+            else _NO_REASONS,
             verdict.valid,
             "on" if verdict.enforcement else "off",
             UNSET if text == number else text,

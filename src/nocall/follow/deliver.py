@@ -1,5 +1,7 @@
 """Following the ledger with a cursor: a mail is sent, then the cursor moves, in one transaction."""
 
+import asyncio
+
 from nocall import ledger, org
 from nocall.errors import OrganizationNotFound
 from nocall.follow.compose import MAILED_KINDS, compose
@@ -7,6 +9,7 @@ from nocall.follow.outbox import Outbox
 from nocall.store import Transaction
 
 _FOLLOWER = "mail"
+_PACE_SECONDS = 0.05
 
 
 async def deliver_next(tx: Transaction, outbox: Outbox, sender: str) -> bool:
@@ -42,6 +45,9 @@ async def deliver_next(tx: Transaction, outbox: Outbox, sender: str) -> bool:
     )
     for entry in mailed:
         await outbox.send(compose(organization, entry, sender), f"{entry.org_id}-{entry.seq:012d}")
+        # A mail costs two milliseconds to compose. A burst of adds goes before their mails.
+        await asyncio.sleep(_PACE_SECONDS)
+    await outbox.settle()
     await tx.run(
         "update follower_cursor set seq = %(seq)s "
         "where org_id = %(org_id)s and follower = %(follower)s",

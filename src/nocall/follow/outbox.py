@@ -21,7 +21,10 @@ class Outbox(Protocol):
     """How many mails a crash may cause to be sent again."""
 
     async def send(self, message: EmailMessage, name: str) -> None:
-        """Hand the message over for good; `name` is the same each time the message is sent."""
+        """Hand the message over; `name` is the same each time the message is sent."""
+
+    async def settle(self) -> None:
+        """Everything that was sent is where no crash takes it away."""
 
 
 class SmtpOutbox:
@@ -36,27 +39,40 @@ class SmtpOutbox:
         del name
         await self._client.send_message(message)
 
+    async def settle(self) -> None:
+        """The server's 250 has said so of each."""
+
 
 class FolderOutbox:
     """Files named by organization and seq: sending again overwrites the same file."""
 
-    mails_per_commit = 50
+    mails_per_commit = 10
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._unwritten: list[tuple[str, bytes]] = []
 
     async def send(self, message: EmailMessage, name: str) -> None:
-        # In a thread: a slow disk must not hold up the requests of this process.
-        await asyncio.to_thread(self._write, message.as_bytes(), f"{name}.eml")
+        self._unwritten.append((f"{name}.eml", message.as_bytes()))
 
-    def _write(self, data: bytes, name: str) -> None:
+    async def settle(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        if unwritten:
+            # In a thread: a slow disk must not hold up the requests of this process.
+            await asyncio.to_thread(self._write, unwritten)
+
+    def _write(self, mails: list[tuple[str, bytes]]) -> None:
+        """All are written before the first is synced: the disk's journal, which every add waits
+        for too, is then written once for many and not for each.
+        """
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        unfinished = self._folder / f"{name}.tmp"
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(self._folder / name)
+        for name, data in mails:
+            (self._folder / f"{name}.tmp").write_bytes(data)
+        for name, _ in mails:
+            with (self._folder / f"{name}.tmp").open("rb") as file:
+                os.fsync(file.fileno())
+        for name, _ in mails:
+            (self._folder / f"{name}.tmp").rename(self._folder / name)
         sync_folder(self._folder)
 
 

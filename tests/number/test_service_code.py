@@ -3,7 +3,7 @@
 import phonenumbers
 import pytest
 
-from nocall.number import Reading, Readings, read
+from nocall.number import Readings, read
 from nocall.number.service_code import EUROPE, EVERYWHERE, LONGEST, NORTH_AMERICA
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
@@ -143,12 +143,6 @@ def test_no_valid_number_is_taken_for_a_service():
             national = phonenumbers.national_significant_number(parsed)
             for text in (national, f"{parsed.country_code}{national}"):
                 assert not read(text, region).service_code, (region, text)
-
-
-def test_a_valid_number_stays_one_whatever_its_digits(monkeypatch):
-    monkeypatch.setattr("nocall.number.reading.is_international_service_code", lambda _: True)
-    assert read("+44/2079460124", "US") == Readings((Reading(442079460124, valid=True),))
-    assert read("+44/2979460124", "US") == BLOCKED
 
 
 def test_more_than_six_digits_are_never_a_code():

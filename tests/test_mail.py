@@ -361,6 +361,9 @@ class Slow:
         self.has_one.set()
         await self.may_answer.wait()
 
+    async def settle(self) -> None:
+        """Its word was given with each mail."""
+
 
 async def test_while_one_process_sends_no_other_does(office, postbox, embedded):
     """The cursor's row is locked, and who finds it locked leaves it alone."""
